@@ -1,0 +1,272 @@
+"""The records every room passes on: Instance, Binding, Operation, Caller.
+
+Frozen dataclasses, standard library only. They know nothing of HTTP, SQL or
+JSON text: `osbkit.api.wire` reads and writes the wire, `osbkit.store` the
+database. What an author sees stands in `osbkit.backends.contract`.
+
+Units: every moment is an integer of microseconds since 1970 (UTC), as the
+database keeps it; every span is in seconds (float).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+Json = dict[str, Any]
+MICROSECONDS = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who sent a request, as far as the broker can prove it.
+
+    Attributes:
+        label: the credential's name, for logs.
+        platform: owner of every row that this caller makes.
+        offerings: ids or names of the offerings it may see; None for all.
+    """
+
+    label: str
+    platform: str
+    offerings: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a platform says is behind a request; never proof of anything.
+
+    Spec: "Originating Identity".
+    """
+
+    platform: str
+    value: Mapping[str, Any]
+
+
+class OperationKind(StrEnum):
+    """What an operation does. The last two are the broker's own account."""
+
+    PROVISION = "provision"
+    UPDATE = "update"
+    DEPROVISION = "deprovision"
+    BIND = "bind"
+    UNBIND = "unbind"
+    CLEANUP = "cleanup"  # repeats a roll-back that failed
+    SWEEP = "sweep"  # removes what a frozen call left after its take-over
+
+
+class OperationState(StrEnum):
+    """The three states of the wire. Spec: "Polling Last Operation"."""
+
+    IN_PROGRESS = "in progress"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+class Phase(StrEnum):
+    """Which way a live operation is going."""
+
+    FORWARD = "forward"
+    ROLLBACK = "rollback"
+
+
+class ResourceState(StrEnum):
+    """Where an instance or a binding stands.
+
+        MAKING ──► READY ──► GONE
+           └─────► FAILED ───┘      FAILED and GONE may be made again
+    """
+
+    MAKING = "making"
+    READY = "ready"
+    FAILED = "failed"
+    GONE = "gone"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attributes:
+    """What two PUTs of one instance are compared by. Spec: "Provisioning", 409.
+
+    Names and annotations in `context` change by themselves and do not count.
+    """
+
+    service_id: str
+    plan_id: str
+    organization_guid: str
+    space_guid: str
+    parameters: Json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instance:
+    """A service instance as the store knows it.
+
+    Attributes:
+        uid: the row's own id; part of what its secrets are sealed with.
+        generation: counts the re-uses of an instance id, from 1.
+        residue: a failed creation may have left something on the service.
+        usable: False after a failed update that said so.
+        revision: grows with every write; a decision on an older one is void.
+        latest: id of the newest operation that the platform may ask about.
+    """
+
+    uid: str
+    instance_id: str
+    platform: str
+    service_id: str
+    plan_id: str
+    offering: str
+    plan: str
+    backend: str
+    generation: int
+    state: ResourceState
+    organization_guid: str
+    space_guid: str
+    parameters: Json
+    context: Json | None = None
+    facts: Json | None = None
+    maintenance_version: str | None = None
+    residue: bool = False
+    usable: bool = True
+    revision: int = 0
+    latest: str | None = None
+    created_at: int = 0
+    ended_at: int | None = None
+
+    @property
+    def attributes(self) -> Attributes:
+        """What a repeated PUT is compared with: the current values."""
+        return Attributes(
+            service_id=self.service_id,
+            plan_id=self.plan_id,
+            organization_guid=self.organization_guid,
+            space_guid=self.space_guid,
+            parameters=self.parameters,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BindingAttributes:
+    """What two PUTs of one binding are compared by. Spec: "Binding", 409."""
+
+    service_id: str
+    plan_id: str
+    app_guid: str | None
+    route: str | None
+    parameters: Json
+    predecessor: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Binding:
+    """A service binding as the store knows it; unique within its instance.
+
+    Attributes:
+        generation: counts the re-uses of the binding id within one generation
+            of the instance.
+        bound: what the platform gets (the wire's binding body), once ready.
+        facts: what the backend keeps for unbind.
+        expires_at: microseconds; from then on the binding is not fetched.
+    """
+
+    uid: str
+    instance_id: str
+    binding_id: str
+    platform: str
+    service_id: str
+    plan_id: str
+    generation: int
+    instance_generation: int
+    state: ResourceState
+    parameters: Json
+    app_guid: str | None = None
+    bind_resource: Json | None = None
+    context: Json | None = None
+    predecessor: str | None = None
+    bound: Json | None = None
+    facts: Json | None = None
+    expires_at: int | None = None
+    residue: bool = False
+    revision: int = 0
+    latest: str | None = None
+    created_at: int = 0
+    ended_at: int | None = None
+
+    @property
+    def attributes(self) -> BindingAttributes:
+        """What a repeated PUT is compared with."""
+        route = (self.bind_resource or {}).get("route")
+        return BindingAttributes(
+            service_id=self.service_id,
+            plan_id=self.plan_id,
+            app_guid=self.app_guid,
+            route=route if isinstance(route, str) else None,
+            parameters=self.parameters,
+            predecessor=self.predecessor,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One piece of backend work, recorded before it starts.
+
+    Spec: "Asynchronous Operations", "Polling Last Operation".
+
+    Attributes:
+        id: what the platform sees as `operation`; URL-safe, 26 characters.
+        generation, binding_generation: which life of the ids it works on; the
+            names on the service follow from them.
+        fence: grows by one with every claim. A write that names an older fence
+            comes from a runner that lost its claim and must change nothing.
+        owner: the process that holds the claim; None when nobody does.
+        run_at: when it is due or its lease runs out (microseconds); None once
+            ended.
+        attempt: calls of the backend begun, 1 for the first.
+        claims: claims since the last recorded outcome; too many park it.
+        answer_owed: the caller waits without `accepts_incomplete`, so an answer
+            that is never given must leave nothing behind.
+        deadline: microseconds; what is not done by then is given up.
+        asked: what it works towards, sealed in the store: `sent` (the PATCH as
+            it came), `target`, `identity`, `seed`.
+        stop_asked: another operation took its place; the call is to return.
+        stopped_at: when the call of a stopped runner had really returned.
+        begun_at: when the backend was first called.
+    """
+
+    id: str
+    kind: OperationKind
+    instance_id: str
+    platform: str
+    backend: str
+    generation: int
+    binding_id: str | None = None
+    binding_generation: int = 0
+    state: OperationState = OperationState.IN_PROGRESS
+    phase: Phase = Phase.FORWARD
+    live_key: str | None = None
+    fence: int = 0
+    owner: str | None = None
+    run_at: int | None = None
+    attempt: int = 0
+    claims: int = 0
+    answer_owed: bool = False
+    deadline: int = 0
+    asked: Json = field(default_factory=dict)
+    description: str | None = None
+    percent: int | None = None
+    poll_after: int | None = None
+    refused: bool = False
+    status: int | None = None
+    instance_usable: bool | None = None
+    update_repeatable: bool | None = None
+    parked: bool = False
+    stop_asked: bool = False
+    stopped_at: int | None = None
+    begun_at: int | None = None
+    created_at: int = 0
+    ended_at: int | None = None
+
+    @property
+    def live(self) -> bool:
+        """Whether it has not ended."""
+        return self.state is OperationState.IN_PROGRESS

@@ -1,0 +1,1 @@
+"""What should happen: decisions, and the units of work that record them."""
