@@ -1,0 +1,1 @@
+"""A broker that hands out queues: the complete example of osbkit."""
