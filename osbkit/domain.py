@@ -8,9 +8,11 @@ Units: every moment is an integer of microseconds since 1970 (UTC), as the
 database keeps it; every span is in seconds (float).
 """
 
+import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from hashlib import sha256
 from typing import Any
 
 Json = dict[str, Any]
@@ -73,8 +75,8 @@ class Phase(StrEnum):
 class ResourceState(StrEnum):
     """Where an instance or a binding stands.
 
-        MAKING ──► READY ──► GONE
-           └─────► FAILED ───┘      FAILED and GONE may be made again
+    MAKING ──► READY ──► GONE
+       └─────► FAILED ───┘      FAILED and GONE may be made again
     """
 
     MAKING = "making"
@@ -229,8 +231,11 @@ class Operation:
         asked: what it works towards, sealed in the store: `sent` (the PATCH as
             it came), `target`, `identity`, `seed`.
         stop_asked: another operation took its place; the call is to return.
-        stopped_at: when the call of a stopped runner had really returned.
-        begun_at: when the backend was first called.
+        halted_by: the operation that took its place.
+        begun_at: when the backend was called without waiting further for calls
+            that were halted.
+        ended_at: when it was over: the result stored, or the call of a halted
+            runner really returned. Until then the row is open.
     """
 
     id: str
@@ -261,7 +266,7 @@ class Operation:
     update_repeatable: bool | None = None
     parked: bool = False
     stop_asked: bool = False
-    stopped_at: int | None = None
+    halted_by: str | None = None
     begun_at: int | None = None
     created_at: int = 0
     ended_at: int | None = None
@@ -270,3 +275,23 @@ class Operation:
     def live(self) -> bool:
         """Whether it has not ended."""
         return self.state is OperationState.IN_PROGRESS
+
+
+def resource_name(
+    broker_id: str,
+    instance_id: str,
+    generation: int,
+    binding_id: str | None = None,
+    binding_generation: int = 0,
+) -> str:
+    """What a backend names its things after: `osb-` and 20 base32 characters.
+
+    A new generation gets a new name, so the late effect of an old call never
+    meets a new instance. 24 characters of `[a-z2-7-]` fit every service met.
+    """
+    parts = [broker_id, instance_id, str(generation)]
+    if binding_id is not None:
+        parts += [binding_id, str(binding_generation)]
+    text = "".join(f"{len(part)}:{part}" for part in parts)
+    digest = base64.b32encode(sha256(text.encode()).digest()).decode().lower()
+    return f"osb-{digest[:20]}"

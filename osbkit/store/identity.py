@@ -1,0 +1,46 @@
+"""The facts of the database as a whole: broker id, proof of the keys."""
+
+import secrets
+
+import sqlalchemy as sa
+
+from osbkit.errors import DatabaseUnusable
+from osbkit.store.sealing import ring_of
+from osbkit.store.tables import meta
+
+VALUE = sa.select(meta.c.value).where(meta.c.name == sa.bindparam("name_"))
+TOUCH = sa.update(meta).where(meta.c.name == "broker_id").values(value=meta.c.value)
+PLACE = "meta.value"
+
+
+def of_database(db: sa.Connection) -> str:
+    """The broker id; made, with the proof of the keys, on the first call.
+
+    Raises:
+        DatabaseUnusable: the ring does not open what this database was sealed
+            with.
+    """
+    found: str | None = db.execute(VALUE, {"name_": "broker_id"}).scalar()
+    if found is not None:
+        proof = db.execute(VALUE, {"name_": "keys"}).scalar()
+        if proof is None:
+            raise DatabaseUnusable(
+                "The database has lost its proof of keys; restore it from a back-up."
+            )
+        ring_of(db).open(bytes.fromhex(proof), PLACE, "keys")
+        return found
+    broker_id = secrets.token_hex(16)
+    proof = ring_of(db).seal({"broker_id": broker_id}, PLACE, "keys")
+    db.execute(
+        sa.insert(meta),
+        [
+            {"name": "broker_id", "value": broker_id},
+            {"name": "keys", "value": (proof or b"").hex()},
+        ],
+    )
+    return broker_id
+
+
+def touch(db: sa.Connection) -> None:
+    """Write without changing anything: shows that the database takes writes."""
+    db.execute(TOUCH)

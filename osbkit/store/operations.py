@@ -1,0 +1,441 @@
+"""Statements on `operations`: the one truth about every piece of backend work.
+
+A row is *live* while its state is `in progress`; it is *open* until `ended_at` is
+set. A halted operation is open but not live: its call may still be running, and
+what comes after it waits for `stopped()` or for its lease to run out.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from typing import Any
+
+import sqlalchemy as sa
+
+import osbkit
+from osbkit.domain import Json, Operation, OperationKind, OperationState, Phase
+from osbkit.errors import LeaseLost, OperationInProgress
+from osbkit.store.sealing import KeyRing, ring_of
+from osbkit.store.tables import operations
+
+ID = operations.c.id == sa.bindparam("id_")
+FENCE = operations.c.fence == sa.bindparam("fence_")
+LIVE = operations.c.state == OperationState.IN_PROGRESS
+OPEN = operations.c.ended_at.is_(None)
+
+COLUMNS = [column for column in operations.c if column.name not in {"steps", "version"}]
+SHOWN = [column for column in COLUMNS if column.name != "asked"]
+
+INSERT = sa.insert(operations)
+FIND = sa.select(*COLUMNS).where(ID)
+SHOW = sa.select(*SHOWN).where(ID)
+OPEN_OF_INSTANCE = (
+    sa.select(*COLUMNS)
+    .where(operations.c.instance_id == sa.bindparam("instance_"))
+    .where(OPEN)
+    .order_by(operations.c.created_at)
+)
+ALL_OPEN = sa.select(*COLUMNS).where(OPEN).order_by(operations.c.run_at)
+CLAIM = (
+    sa.update(operations)
+    .where(ID, FENCE, LIVE)
+    .values(
+        fence=operations.c.fence + 1,
+        owner=sa.bindparam("owner_"),
+        run_at=sa.bindparam("until_"),
+        attempt=operations.c.attempt + 1,
+        claims=operations.c.claims + 1,
+    )
+)
+RENEW = (
+    sa.update(operations)
+    .where(operations.c.owner == sa.bindparam("owner_"), OPEN)
+    .values(run_at=sa.bindparam("until_"))
+)
+STOPPING = (
+    sa.select(operations.c.id)
+    .where(operations.c.owner == sa.bindparam("owner_"), OPEN)
+    .where(operations.c.stop_asked)
+)
+PROGRESS = (
+    sa.update(operations)
+    .where(ID, FENCE, LIVE)
+    .values(
+        description=sa.bindparam("text_"),
+        percent=sa.bindparam("percent_"),
+        poll_after=sa.bindparam("poll_"),
+    )
+)
+RETRY = (
+    sa.update(operations)
+    .where(ID, FENCE, LIVE)
+    .values(attempt=sa.bindparam("attempt_"), claims=1)
+)
+TURN = (
+    sa.update(operations)
+    .where(ID, LIVE)
+    .where(operations.c.phase == Phase.FORWARD)
+    .values(phase=Phase.ROLLBACK, description=sa.bindparam("text_"))
+)
+OWED = operations.c.answer_owed
+JOIN = sa.update(operations).where(ID, LIVE).values(answer_owed=False)
+FINISH = (
+    sa.update(operations)
+    .where(ID, FENCE, LIVE)
+    .values(
+        state=sa.bindparam("state_"),
+        description=sa.bindparam("text_"),
+        percent=None,
+        poll_after=None,
+        refused=sa.bindparam("refused_"),
+        status=sa.bindparam("status_"),
+        instance_usable=sa.bindparam("usable_"),
+        update_repeatable=sa.bindparam("repeatable_"),
+        parked=sa.bindparam("parked_"),
+        live_key=None,
+        run_at=None,
+        asked=None,
+        steps=None,
+        ended_at=sa.bindparam("now_"),
+    )
+)
+HALT = (
+    sa.update(operations)
+    .where(ID, LIVE)
+    .values(
+        state=OperationState.FAILED,
+        description=sa.bindparam("text_"),
+        live_key=None,
+        fence=operations.c.fence + 1,
+        stop_asked=True,
+        halted_by=sa.bindparam("by_"),
+        percent=None,
+        poll_after=None,
+        ended_at=sa.bindparam("ended_"),
+    )
+)
+STOPPED = (
+    sa.update(operations)
+    .where(ID, OPEN)
+    .where(operations.c.stop_asked)
+    .values(ended_at=sa.bindparam("now_"), run_at=None, asked=None, steps=None)
+)
+HALTER_BEGAN = sa.select(operations.c.begun_at).where(
+    operations.c.id == sa.select(operations.c.halted_by).where(ID).scalar_subquery()
+)
+BEGIN = (
+    sa.update(operations).where(ID, FENCE, LIVE).values(begun_at=sa.bindparam("now_"))
+)
+POSTPONE = (
+    sa.update(operations)
+    .where(ID, FENCE, LIVE)
+    .values(
+        run_at=sa.bindparam("run_at_"),
+        owner=None,
+        claims=0,
+        fence=operations.c.fence + 1,
+    )
+)
+STEPS = sa.select(operations.c.steps).where(ID)
+SAVE_STEPS = (
+    sa.update(operations).where(ID, FENCE, LIVE).values(steps=sa.bindparam("steps_"))
+)
+FORGET = sa.delete(operations).where(operations.c.ended_at < sa.bindparam("before_"))
+
+
+def live_key(kind: OperationKind, operation: Operation) -> str:
+    """The key that keeps two live operations of one thing apart, hashed.
+
+    Instance operations share one key, binding operations one per binding; what
+    the broker does on its own account is keyed by generation, so it never stands
+    in the way of a platform.
+    """
+    if kind is OperationKind.SWEEP or kind is OperationKind.CLEANUP:
+        parts = [
+            kind,
+            operation.instance_id,
+            str(operation.generation),
+            operation.binding_id or "",
+            str(operation.binding_generation),
+        ]
+    elif operation.binding_id is None:
+        parts = ["i", operation.instance_id]
+    else:
+        parts = ["b", operation.instance_id, operation.binding_id]
+    text = "".join(f"{len(part)}:{part}" for part in parts)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def add(db: sa.Connection, operation: Operation) -> None:
+    """Record an operation; `live_key` is the last word on concurrency.
+
+    Raises:
+        OperationInProgress: another live operation holds the key.
+    """
+    try:
+        db.execute(INSERT, values(operation, ring_of(db)))
+    except sa.exc.IntegrityError:
+        raise OperationInProgress from None
+
+
+def find(db: sa.Connection, operation_id: str) -> Operation | None:
+    """The whole record."""
+    row = db.execute(FIND, {"id_": operation_id}).first()
+    return None if row is None else record(row, ring_of(db))
+
+
+def show(db: sa.Connection, operation_id: str) -> Operation | None:
+    """The record without what it works towards: enough to poll."""
+    row = db.execute(SHOW, {"id_": operation_id}).first()
+    return None if row is None else record(row, None)
+
+
+def open_of(db: sa.Connection, instance_id: str) -> list[Operation]:
+    """Every open operation of an instance and its bindings, oldest first."""
+    ring = ring_of(db)
+    rows = db.execute(OPEN_OF_INSTANCE, {"instance_": instance_id})
+    return [record(row, ring) for row in rows]
+
+
+def all_open(db: sa.Connection) -> list[Operation]:
+    """Every open operation, the one due first in front."""
+    ring = ring_of(db)
+    return [record(row, ring) for row in db.execute(ALL_OPEN)]
+
+
+def claim(
+    db: sa.Connection, operation: Operation, *, owner: str, until: int
+) -> Operation:
+    """Take an operation over: one fence further, one attempt more.
+
+    Args:
+        operation: as it was read; a claim by anybody else since then wins.
+        owner: the claiming process.
+        until: when the lease runs out (microseconds).
+
+    Raises:
+        LeaseLost: it has ended or was claimed by another.
+    """
+    _guarded(db, CLAIM, operation, {"owner_": owner, "until_": until})
+    found = find(db, operation.id)
+    assert found is not None
+    return found
+
+
+def renew(db: sa.Connection, *, owner: str, until: int) -> list[str]:
+    """Renew the lease of everything a process holds.
+
+    Returns:
+        ids of what it is asked to stop.
+    """
+    db.execute(RENEW, {"owner_": owner, "until_": until})
+    return list(db.execute(STOPPING, {"owner_": owner}).scalars())
+
+
+def progress(
+    db: sa.Connection,
+    operation: Operation,
+    text: str,
+    percent: int | None,
+    poll_after: int | None,
+) -> None:
+    """Store what a user sees while it runs.
+
+    Raises:
+        LeaseLost: the operation is another's or has ended.
+    """
+    _guarded(
+        db,
+        PROGRESS,
+        operation,
+        {"text_": text, "percent_": percent, "poll_": poll_after},
+    )
+
+
+def retry(db: sa.Connection, operation: Operation, attempt: int) -> None:
+    """Count a further attempt under the same claim.
+
+    Raises:
+        LeaseLost: the operation is another's or has ended.
+    """
+    _guarded(db, RETRY, operation, {"attempt_": attempt})
+
+
+def postpone(db: sa.Connection, operation: Operation, run_at: int) -> None:
+    """Give the claim back until a moment.
+
+    Raises:
+        LeaseLost: the operation is another's or has ended.
+    """
+    _guarded(db, POSTPONE, operation, {"run_at_": run_at})
+
+
+def turn(db: sa.Connection, operation_id: str, text: str) -> bool:
+    """Turn a live operation towards its roll-back; False if it has ended."""
+    return db.execute(TURN, {"id_": operation_id, "text_": text}).rowcount == 1
+
+
+def turn_if_owed(db: sa.Connection, operation_id: str, text: str) -> bool:
+    """The same, unless a caller that polls has joined meanwhile."""
+    done = db.execute(TURN.where(OWED), {"id_": operation_id, "text_": text})
+    return done.rowcount == 1
+
+
+def join(db: sa.Connection, operation_id: str) -> None:
+    """Somebody polls it now: no answer is owed any longer."""
+    db.execute(JOIN, {"id_": operation_id})
+
+
+def finish(
+    db: sa.Connection,
+    operation: Operation,
+    state: OperationState,
+    *,
+    now: int,
+    description: str | None = None,
+    refused: bool = False,
+    status: int | None = None,
+    usable: bool | None = None,
+    repeatable: bool | None = None,
+    parked: bool = False,
+) -> None:
+    """End a claimed operation, if the claim still stands.
+
+    Raises:
+        LeaseLost: the row has ended or carries a newer fence; nothing changed.
+    """
+    _guarded(
+        db,
+        FINISH,
+        operation,
+        {
+            "state_": state,
+            "text_": description,
+            "refused_": refused,
+            "status_": status,
+            "usable_": usable,
+            "repeatable_": repeatable,
+            "parked_": parked,
+            "now_": now,
+        },
+    )
+
+
+def halt(
+    db: sa.Connection, operation: Operation, *, by: str, text: str, now: int
+) -> bool:
+    """End a live operation for the platform and ask its runner to stop.
+
+    Returns:
+        whether a call may still be running (somebody holds the claim).
+    """
+    held = operation.owner is not None
+    db.execute(
+        HALT,
+        {
+            "id_": operation.id,
+            "text_": text,
+            "by_": by,
+            "ended_": None if held else now,
+        },
+    )
+    return held
+
+
+def stopped(db: sa.Connection, operation_id: str, now: int) -> bool:
+    """A halted call has really returned.
+
+    Returns:
+        whether what halted it had begun without waiting: something may be left.
+    """
+    late = db.execute(HALTER_BEGAN, {"id_": operation_id}).scalar() is not None
+    done = db.execute(STOPPED, {"id_": operation_id, "now_": now})
+    return late and done.rowcount == 1
+
+
+def begin(db: sa.Connection, operation: Operation, now: int) -> None:
+    """The backend is about to be called, whoever has not stopped by now.
+
+    Raises:
+        LeaseLost: the operation is another's or has ended.
+    """
+    _guarded(db, BEGIN, operation, {"now_": now})
+
+
+def steps(db: sa.Connection, operation_id: str) -> Json:
+    """Results of the steps done so far, by name."""
+    blob = db.execute(STEPS, {"id_": operation_id}).scalar()
+    found: Json = ring_of(db).open(blob, "operations.steps", operation_id) or {}
+    return found
+
+
+def save_steps(db: sa.Connection, operation: Operation, done: Json) -> None:
+    """Store the results of steps.
+
+    Raises:
+        LeaseLost: the operation is another's or has ended.
+    """
+    blob = ring_of(db).seal(done, "operations.steps", operation.id)
+    _guarded(db, SAVE_STEPS, operation, {"steps_": blob})
+
+
+def forget(db: sa.Connection, before: int) -> int:
+    """Drop what ended before a moment."""
+    return db.execute(FORGET, {"before_": before}).rowcount
+
+
+def live(operations_: Iterable[Operation]) -> list[Operation]:
+    """Those that the platform has not seen end."""
+    return [operation for operation in operations_ if operation.live]
+
+
+def _guarded(
+    db: sa.Connection, statement: Any, operation: Operation, values_: dict[str, Any]
+) -> None:
+    done = db.execute(
+        statement, {"id_": operation.id, "fence_": operation.fence, **values_}
+    )
+    if done.rowcount != 1:
+        raise LeaseLost(f"operation {operation.id} was claimed again or has ended")
+
+
+def values(operation: Operation, ring: KeyRing) -> dict[str, Any]:
+    """A new record as a row."""
+    return {
+        "id": operation.id,
+        "kind": operation.kind,
+        "instance_id": operation.instance_id,
+        "binding_id": operation.binding_id,
+        "platform": operation.platform,
+        "backend": operation.backend,
+        "generation": operation.generation,
+        "binding_generation": operation.binding_generation,
+        "state": operation.state,
+        "phase": operation.phase,
+        "live_key": operation.live_key,
+        "fence": operation.fence,
+        "owner": operation.owner,
+        "run_at": operation.run_at,
+        "attempt": operation.attempt,
+        "claims": operation.claims,
+        "answer_owed": operation.answer_owed,
+        "deadline": operation.deadline,
+        "asked": ring.seal(operation.asked, "operations.asked", operation.id),
+        "description": operation.description,
+        "refused": False,
+        "parked": False,
+        "stop_asked": False,
+        "created_at": operation.created_at,
+        "version": osbkit.__version__,
+    }
+
+
+def record(row: Any, ring: KeyRing | None) -> Operation:
+    """A row as a record; without a ring, `asked` stays empty."""
+    got = dict(row._mapping)
+    if ring is not None:
+        blob = got["asked"]
+        got["asked"] = ring.open(blob, "operations.asked", got["id"]) or {}
+    got["kind"] = OperationKind(got["kind"])
+    got["state"] = OperationState(got["state"])
+    got["phase"] = Phase(got["phase"])
+    return Operation(**got)

@@ -1,0 +1,52 @@
+"""What the statements of every table share: insert-or-ignore, the clock, row ids."""
+
+import os
+import time
+import uuid
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import mysql, postgresql, sqlite
+
+from osbkit.domain import MICROSECONDS
+
+ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+
+
+def now() -> int:
+    """This moment, in microseconds since 1970.
+
+    On SQLite one process owns the file, so its clock is the database's.
+    """
+    return time.time_ns() * MICROSECONDS // 1_000_000_000
+
+
+def new_uid() -> str:
+    """A row's own id: 32 hexadecimal characters."""
+    return uuid.uuid4().hex
+
+
+def new_operation_id() -> str:
+    """26 URL-safe characters that sort by time: 48 bits of milliseconds, 80 random."""
+    number = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10))
+    text = []
+    for _ in range(26):
+        text.append(ALPHABET[number & 31])
+        number >>= 5
+    return "".join(reversed(text))
+
+
+def insert_or_ignore(table: sa.Table) -> dict[str, Any]:
+    """INSERT that changes nothing when a unique key is taken, per dialect."""
+    plain = mysql.insert(table).prefix_with("IGNORE")
+    return {
+        "sqlite": sqlite.insert(table).on_conflict_do_nothing(),
+        "postgresql": postgresql.insert(table).on_conflict_do_nothing(),
+        "mysql": plain,
+        "mariadb": plain,
+    }
+
+
+def dialect(db: sa.Connection) -> str:
+    """The name that `insert_or_ignore` is keyed by."""
+    return db.engine.dialect.name
