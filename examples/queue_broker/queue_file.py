@@ -430,7 +430,8 @@ class QueueFile:
     def close(self) -> None:
         """Let go of the connection; the last one to do so folds the WAL in."""
         if self._db is not None:
-            self._db.close()
+            with contextlib.suppress(sqlite3.Error):
+                self._db.close()
         self._db = self._identity = None
 
     def _connect(self) -> sqlite3.Connection:

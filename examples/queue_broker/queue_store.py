@@ -22,7 +22,7 @@ import re
 import sqlite3
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,7 +107,7 @@ class QueueStore:
         self._threads: ThreadPoolExecutor | None = None
         self._queues: OrderedDict[str, _Queue] = OrderedDict()
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._closing_one = False
+        self._slots = asyncio.Semaphore(threads)
         self.waiting = 0
 
     # -- the store itself
@@ -350,18 +350,20 @@ class QueueStore:
     async def _drain(self, name: str, queue: _Queue) -> None:
         queue.users += 1
         while queue.pending:
-            async with queue.lock:
+            async with self._alone_at(queue) as file:
                 count = min(BATCH, len(queue.pending))
-                jobs = [queue.pending.popleft() for _ in range(count)]
-                # who has gone before it began gets nothing done
-                await self._commit(queue, [j for j in jobs if not j.answer.done()])
+                taken = [queue.pending.popleft() for _ in range(count)]
+                # for a caller who has gone before it began nothing is done
+                jobs = [job for job in taken if not job.answer.done()]
+                await self._commit(file, jobs)
+            if any(job.wakes for job in jobs):
+                queue.wake()
         queue.draining = False
         self._release(name, queue)
-        await self._close_the_oldest()
 
-    async def _commit(self, queue: _Queue, jobs: list[_Job]) -> None:
+    async def _commit(self, file: QueueFile, jobs: list[_Job]) -> None:
         try:
-            outcomes = await self._in_thread(queue.file.run, [j.unit for j in jobs])
+            outcomes = await self._in_thread(file.run, [j.unit for j in jobs])
         except Exception as failure:  # noqa: BLE001 - every caller gets it
             outcomes = [failure] * len(jobs)
         for job, outcome in zip(jobs, outcomes, strict=True):
@@ -371,8 +373,6 @@ class QueueStore:
                 job.answer.set_exception(outcome)
             else:
                 job.answer.set_result(outcome)
-        if any(job.wakes for job in jobs):
-            queue.wake()
 
     async def _alone(self, name: str, work: Callable[[QueueFile], None]) -> None:
         """Work on the file with nobody beside, to the end even if cancelled.
@@ -383,10 +383,9 @@ class QueueStore:
 
         async def locked() -> None:
             with self._using(name) as queue:
-                async with queue.lock:
-                    await self._in_thread(work, queue.file)
+                async with self._alone_at(queue) as file:
+                    await self._in_thread(work, file)
                 queue.wake()
-            await self._close_the_oldest()
 
         task = self._start(locked())
         try:
@@ -434,25 +433,28 @@ class QueueStore:
         if not queue.users and not queue.file.opened:
             self._queues.pop(name, None)
 
-    async def _close_the_oldest(self) -> None:
-        """Close files beyond the bound, of queues at which nobody works just now."""
-        while self.open_files > self._max_open and not self._closing_one:
-            idle = (
-                (name, queue)
-                for name, queue in self._queues.items()
-                if queue.file.opened and not queue.lock.locked()
-            )
-            name, queue = next(idle, (None, None))
-            if name is None or queue is None:
-                return
-            self._closing_one = True
-            queue.users += 1
-            try:
+    @contextlib.asynccontextmanager
+    async def _alone_at(self, queue: _Queue) -> AsyncIterator[QueueFile]:
+        """Nobody else at this file, few at any file, and room for one more."""
+        async with self._slots, queue.lock:
+            while not queue.file.opened and self._in_use() > self._max_open:
+                if not await self._close_the_oldest():
+                    break
+            yield queue.file
+
+    def _in_use(self) -> int:
+        return sum(q.file.opened or q.lock.locked() for q in self._queues.values())
+
+    async def _close_the_oldest(self) -> bool:
+        """Close one file at which nobody works just now, if there is one."""
+        for name, queue in self._queues.items():
+            if queue.file.opened and not queue.lock.locked():
+                queue.users += 1
                 async with queue.lock:
                     await self._in_thread(queue.file.close)
-            finally:
-                self._closing_one = False
                 self._release(name, queue)
+                return True
+        return False
 
 
 def _prepare(directory: Path) -> Path:
