@@ -232,7 +232,7 @@ class QueueStore:
         """
         loop = asyncio.get_running_loop()
         until = loop.time() + wait
-        with self._using(name) as queue:
+        with _missing_is_not_authorized(), self._using(name) as queue:
             while True:
                 changed = queue.changed
                 found = await self._run_as(
@@ -324,10 +324,8 @@ class QueueStore:
             queue_file.authorize(db, token, right)
             return unit(db)
 
-        try:
+        with _missing_is_not_authorized():
             return await self._run(name, authorized, wakes=wakes)
-        except QueueMissing:
-            raise NotAuthorized from None  # a name that is free tells nobody so
 
     async def _run(
         self,
@@ -455,6 +453,15 @@ class QueueStore:
                 self._release(name, queue)
                 return True
         return False
+
+
+@contextlib.contextmanager
+def _missing_is_not_authorized() -> Iterator[None]:
+    """A name that is free tells nobody so."""
+    try:
+        yield
+    except QueueMissing:
+        raise NotAuthorized from None
 
 
 def _prepare(directory: Path) -> Path:
