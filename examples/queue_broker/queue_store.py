@@ -119,6 +119,7 @@ class QueueStore:
             OSError: the directory cannot be made or written.
         """
         self._threads = ThreadPoolExecutor(self._thread_count, "queue-store")
+        self._slots = asyncio.Semaphore(self._thread_count)
         try:
             self._directory = await self._in_thread(_prepare, directory)
         except BaseException:
