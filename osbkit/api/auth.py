@@ -132,9 +132,9 @@ class Authenticator:
         log.info("auth.ready", labels=self._known.labels)
 
     async def close(self) -> None:
-        """End the threads; what still waits for them is cancelled."""
+        """End the threads: checks that run are waited for, others cancelled."""
         if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
+            await asyncio.to_thread(self._pool.shutdown, cancel_futures=True)
 
     def problems(self) -> list[str]:
         """Sentences for `/health/ready`; empty when the newest file is in force."""
@@ -203,10 +203,10 @@ class Authenticator:
             log.info("credentials.read", labels=self._known.labels)
 
     def _force(self, credentials: tuple[Credential, ...]) -> None:
-        """Judge by these credentials from now on; forget what others proved."""
+        """Judge by these credentials from now on; what is remembered under others
+        is found no more."""
         if credentials != self._known.credentials:
             self._known = Known(credentials, self._key)
-            self._remembered.clear()
 
     async def _judge(
         self, known: "Known", authorization: bytes, presented: Presented
@@ -214,19 +214,15 @@ class Authenticator:
         fingerprint = known.fingerprint(authorization)
         credential = known.at_once(presented)
         if credential is not None:
-            self._remember(known, fingerprint, credential)
+            self._remember(fingerprint, credential)
             return credential
         attempts = known.attempts(presented)
         if not attempts:
             return None
-        return await self._slowly(known, fingerprint, presented.secret, attempts)
+        return await self._slowly(fingerprint, presented.secret, attempts)
 
     async def _slowly(
-        self,
-        known: "Known",
-        fingerprint: bytes,
-        secret: bytes,
-        attempts: tuple[Attempt, ...],
+        self, fingerprint: bytes, secret: bytes, attempts: tuple[Attempt, ...]
     ) -> Credential | None:
         """Check in a thread; requests with the same header share one check.
 
@@ -241,14 +237,11 @@ class Authenticator:
                 self._pool, _first_match, self._verify, secret, attempts
             )
             self._flights[fingerprint] = flight
-            flight.add_done_callback(partial(self._landed, known, fingerprint))
+            flight.add_done_callback(partial(self._landed, fingerprint))
         return await asyncio.shield(flight)
 
     def _landed(
-        self,
-        known: "Known",
-        fingerprint: bytes,
-        flight: asyncio.Future[Credential | None],
+        self, fingerprint: bytes, flight: asyncio.Future[Credential | None]
     ) -> None:
         """Leave the queue and enter the memory in one step: no second check fits
         between the two."""
@@ -257,13 +250,9 @@ class Authenticator:
             return
         credential = flight.result()
         if credential is not None:
-            self._remember(known, fingerprint, credential)
+            self._remember(fingerprint, credential)
 
-    def _remember(
-        self, known: "Known", fingerprint: bytes, credential: Credential
-    ) -> None:
-        if known is not self._known:
-            return
+    def _remember(self, fingerprint: bytes, credential: Credential) -> None:
         self._remembered.pop(fingerprint, None)
         if len(self._remembered) >= REMEMBERED_AT_MOST:
             del self._remembered[next(iter(self._remembered))]
