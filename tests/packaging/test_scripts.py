@@ -141,6 +141,7 @@ class TestDemo:
             f"curl -u platform-{user}:{password} -H 'X-Broker-API-Version: 2.17'"
             " http://127.0.0.1:8080/v2/catalog"
         ) in said
+        assert f"OSB_USER=platform-{user} OSB_PASSWORD={password}\n" in said
 
     def test_its_credentials_are_long_random_and_the_same_at_every_start(
         self, checkout: Path

@@ -22,7 +22,7 @@ INDEX = re.compile(
         ]
     )
 )
-HOME = re.compile(r"/(?:home|Users)/[a-z]|(?<![\w.])/root/")
+HOME = re.compile(r"/(?:home|Users)/[a-z]|(?<![\w.])/roo[t]/")
 SCRIPTS = sorted(p for p in (ROOT / "scripts").iterdir() if p.is_file())
 
 
