@@ -57,7 +57,10 @@ _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _PREFIX_SEGMENT = re.compile(r"[A-Za-z0-9._~-]+")
 _HOST_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_WILDCARD_HOSTS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+_LOOPBACKS = {  # the addresses that mean every address are no one's address
+    str(ipaddress.IPv4Address(0)): "127.0.0.1",
+    str(ipaddress.IPv6Address(0)): "::1",
+}
 
 
 def _seconds(value: object) -> object:
@@ -381,7 +384,7 @@ def _is_public(url: str) -> bool:
 def _address(data: Mapping[str, Any]) -> str:
     """Where others on this machine reach the broker; a wildcard is no address."""
     host = data.get("host", "")
-    host = _WILDCARD_HOSTS.get(host, host)
+    host = _LOOPBACKS.get(host, host)
     host = f"[{host}]" if ":" in host else host
     return f"http://{host}:{data.get('port')}{data.get('path_prefix', '')}"
 
