@@ -97,6 +97,20 @@ def test_an_asynchronous_provision_is_followed_to_its_end(client, broker, clock)
     }
 
 
+def test_on_a_terminal_one_line_is_written_over(client, broker, monkeypatch):
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    broker.answers("PUT", DB, 202)
+    broker.answers("GET", POLL, 200, {"state": "succeeded", "description": "Do[n]e"})
+
+    result = client("provision", "db-1", "--plan", "slow")
+
+    assert result.exit_code == 0, result.output
+    assert "succeeded: Do[n]e" in result.stderr
+    assert "\x1b" in result.stderr
+    assert "\x1b" not in result.stdout
+
+
 def test_retry_after_sets_the_pause_within_bounds(client, broker, clock):
     """PLAT-16, with a person's patience: 1 to 10 seconds."""
     going = {"state": "in progress"}

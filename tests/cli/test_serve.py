@@ -177,17 +177,23 @@ def test_a_broker_serves_until_sigterm(module, tmp_path, free_port):
         command, cwd=tmp_path, stderr=subprocess.PIPE, text=True
     ) as server:
         assert server.stderr is not None
-        told = next((line for line in server.stderr if "running on" in line), "{}")
-        answer = httpx.get(f"http://127.0.0.1:{free_port}/")
-        server.send_signal(signal.SIGTERM)
-        server.stderr.read()
+        try:
+            told = next((line for line in server.stderr if "running on" in line), "{}")
+            answer = httpx.get(f"http://127.0.0.1:{free_port}/")
+            server.send_signal(signal.SIGTERM)
+            server.stderr.read()
+        finally:
+            server.kill()
 
     assert str(free_port) in json.loads(told)["event"]
     assert answer.json() == {"hello": "world"}
     assert "server" not in answer.headers
 
 
-def test_a_lifespan_that_refuses_ends_with_status_3(module, tmp_path, free_port):
+def test_a_lifespan_that_refuses_ends_with_status_3(
+    osbkit, module, restored_logging, monkeypatch
+):
+    monkeypatch.setenv("OSBKIT_LOG_FORMAT", "console")
     name = module(
         "from fastapi import FastAPI\n"
         "class Refusing(FastAPI):\n"
@@ -198,17 +204,11 @@ def test_a_lifespan_that_refuses_ends_with_status_3(module, tmp_path, free_port)
         "app = Refusing()\n"
     )
 
-    ended = subprocess.run(
-        [
-            sys.executable, "-c", "from osbkit.cli import main; main()",
-            "serve", f"{name}:app", "--port", str(free_port),
-        ],
-        cwd=tmp_path, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    result = osbkit("serve", f"{name}:app")
 
-    assert ended.returncode == 3
-    assert "The database is locked by process 7." in ended.stderr
-    assert "Traceback" not in ended.stderr
+    assert result.exit_code == 3
+    assert "The database is locked by process 7." in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 @pytest.fixture
