@@ -1,6 +1,6 @@
 """osbkit: the broker side of the Open Service Broker API, state included."""
 
-from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
 
 from osbkit.backends.contract import (
     AnyParameters,
@@ -21,16 +21,33 @@ from osbkit.backends.contract import (
     VolumeMount,
 )
 from osbkit.errors import Failed, Refused, UpdateFailed
+from osbkit.version import VERSION as __version__
 
-try:
-    __version__ = version("osbkit")
-except PackageNotFoundError:  # a checkout that was never installed
-    __version__ = "0.0.0"
+if TYPE_CHECKING:
+    from osbkit.broker import Broker
+    from osbkit.catalog import Catalog
+
+_LATER = {"Broker": "osbkit.broker", "Catalog": "osbkit.catalog"}
+"""Imported when first asked for: `osbkit client` needs neither web nor database."""
+
+
+def __getattr__(name: str) -> Any:
+    """Import Broker and Catalog on first use."""
+    if name not in _LATER:
+        raise AttributeError(f"module 'osbkit' has no attribute {name!r}")
+    from importlib import import_module
+
+    found = getattr(import_module(_LATER[name]), name)
+    globals()[name] = found
+    return found
+
 
 __all__ = [
     "AnyParameters",
     "BindRequest",
     "Bound",
+    "Broker",
+    "Catalog",
     "DeprovisionRequest",
     "Description",
     "Endpoint",
@@ -47,4 +64,5 @@ __all__ = [
     "UpdateFailed",
     "UpdateRequest",
     "VolumeMount",
+    "__version__",
 ]

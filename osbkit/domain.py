@@ -148,18 +148,6 @@ class Instance:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BindingAttributes:
-    """What two PUTs of one binding are compared by. Spec: "Binding", 409."""
-
-    service_id: str
-    plan_id: str
-    app_guid: str | None
-    route: str | None
-    parameters: Json
-    predecessor: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Binding:
     """A service binding as the store knows it; unique within its instance.
 
@@ -193,19 +181,6 @@ class Binding:
     latest: str | None = None
     created_at: int = 0
     ended_at: int | None = None
-
-    @property
-    def attributes(self) -> BindingAttributes:
-        """What a repeated PUT is compared with."""
-        route = (self.bind_resource or {}).get("route")
-        return BindingAttributes(
-            service_id=self.service_id,
-            plan_id=self.plan_id,
-            app_guid=self.app_guid,
-            route=route if isinstance(route, str) else None,
-            parameters=self.parameters,
-            predecessor=self.predecessor,
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -275,6 +250,90 @@ class Operation:
     def live(self) -> bool:
         """Whether it has not ended."""
         return self.state is OperationState.IN_PROGRESS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WantedInstance:
+    """A PUT of an instance, parsed. Spec: "Provisioning", Request."""
+
+    service_id: str
+    plan_id: str
+    organization_guid: str
+    space_guid: str
+    parameters: Json
+    context: Json | None = None
+    maintenance_version: str | None = None
+
+    @property
+    def attributes(self) -> Attributes:
+        """What it is compared by with an instance that exists."""
+        return Attributes(
+            service_id=self.service_id,
+            plan_id=self.plan_id,
+            organization_guid=self.organization_guid,
+            space_guid=self.space_guid,
+            parameters=self.parameters,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WantedUpdate:
+    """A PATCH of an instance, parsed. Absent means unchanged.
+
+    Spec: "Updating a Service Instance", Request.
+    """
+
+    service_id: str
+    plan_id: str | None = None
+    parameters: Json = field(default_factory=dict)
+    context: Json | None = None
+    maintenance_version: str | None = None
+
+    def sent(self) -> Json:
+        """The request as JSON, to recognise its repeat by."""
+        return {
+            "service_id": self.service_id,
+            "plan_id": self.plan_id,
+            "parameters": self.parameters,
+            "context": self.context,
+            "maintenance_version": self.maintenance_version,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WantedBinding:
+    """A PUT of a binding, parsed. Spec: "Binding", "Binding Rotation".
+
+    Attributes:
+        service_id, plan_id: None only in a rotation.
+    """
+
+    service_id: str | None
+    plan_id: str | None
+    parameters: Json
+    app_guid: str | None = None
+    bind_resource: Json | None = None
+    context: Json | None = None
+    predecessor: str | None = None
+
+
+def same_json(left: Any, right: Any) -> bool:
+    """Whether two JSON values are equal: 1 and 1.0 are, 1 and true are not."""
+    if isinstance(left, dict):
+        return (
+            isinstance(right, dict)
+            and left.keys() == right.keys()
+            and all(same_json(value, right[key]) for key, value in left.items())
+        )
+    if isinstance(left, list):
+        return (
+            isinstance(right, list)
+            and len(left) == len(right)
+            and all(map(same_json, left, right))
+        )
+    if isinstance(left, bool) or isinstance(right, bool):
+        return left is right
+    return bool(left == right)
 
 
 def resource_name(

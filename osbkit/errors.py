@@ -126,8 +126,7 @@ class Unauthorized(RequestRejected):
 
     def __init__(self) -> None:
         super().__init__(
-            "The credentials of this request are missing or not valid for this"
-            " broker."
+            "The credentials of this request are missing or not valid for this broker."
         )
 
 

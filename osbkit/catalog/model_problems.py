@@ -15,7 +15,7 @@ from pydantic_core import from_json
 from pydantic_core.core_schema import ErrorType
 
 from osbkit.catalog.places import Place
-from osbkit.catalog.problems import sentence_of
+from osbkit.catalog.problems import counted, sentence_of
 
 _GENERAL: Final = "is not valid"
 _SHORTEST_SECRET: Final = 4  # characters; shorter words stand in any sentence
@@ -88,7 +88,9 @@ def problems(wrong: ValidationError, raw: bytes) -> Iterator[tuple[Place, str]]:
     errors: list[Any] = wrong.errors(include_url=False)
     sent = None if errors[0]["type"] == "json_invalid" else from_json(raw)
     for error in errors:
-        yield _place(error["loc"], sent, error["type"]), _said(error)
+        place, said = _place(error["loc"], sent, error["type"]), _said(error)
+        of_a_name = error["loc"][-1:] == ("[key]",)
+        yield place, f"has a name that {said}" if of_a_name else said
 
 
 def _place(location: Place, sent: Any, kind: str) -> Place:
@@ -114,7 +116,7 @@ def _said(error: Any) -> str:
         return _author(error["msg"], error["input"])
     if kind in _SAID:
         words = {name: _for_users(value) for name, value in context.items()}
-        return _SAID[kind].format_map(words)
+        return counted(_SAID[kind].format_map(words))
     for family, said in _SAID_OF_A_FAMILY:
         if kind.startswith(family):
             return said
@@ -126,7 +128,8 @@ def _author(text: str, refused: Any) -> str:
     leaves = _leaves(refused)
     if len(leaves) >= _MOST_LEAVES or any(_repeats(text, leaf) for leaf in leaves):
         return _GENERAL
-    return sentence_of(text) or _GENERAL
+    sentence = sentence_of(text)
+    return f"{_GENERAL}: {sentence}" if sentence else _GENERAL
 
 
 def _repeats(text: str, leaf: Any) -> bool:

@@ -171,13 +171,14 @@ def _unique(
 ) -> Iterator[SchemaError]:
     """`uniqueItems` in one pass; jsonschema's own compares each with each."""
     if wanted and checker.is_type(sent, "array"):
-        seen: set[str] = set()
+        seen: set[tuple[bool, str]] = set()
         for entry in sent:
-            text = json.dumps(_comparable(entry), sort_keys=True)
-            if text in seen:
+            is_text = isinstance(entry, str)
+            text = entry if is_text else json.dumps(_comparable(entry), sort_keys=True)
+            if (is_text, text) in seen:
                 yield SchemaError("stands twice")
                 return
-            seen.add(text)
+            seen.add((is_text, text))
 
 
 def _comparable(value: Any) -> Any:

@@ -1,6 +1,7 @@
 """What is wrong with the parameters of a request, told to the platform's user."""
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -37,7 +38,7 @@ class FieldProblem:
     message: str
 
     def __str__(self) -> str:
-        return f"{self.path or 'parameters'} {self.message}"
+        return f"{self.path or 'the whole'} {self.message}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +61,14 @@ def unfit(found: Iterable[tuple[Place, str]]) -> Unfit:
     """Put what was found together: what concerns one field in one problem."""
     by_path: dict[str, list[str]] = {}
     for place, message in islice(found, 10 * MOST_PROBLEMS):
-        messages = by_path.setdefault(spell(place), [])
-        if message not in messages:
-            messages.append(message)
+        by_path.setdefault(spell(place), []).append(message)
     told = islice(by_path.items(), MOST_PROBLEMS)
-    return Unfit(tuple(FieldProblem(path, _or(messages)) for path, messages in told))
+    return Unfit(tuple(FieldProblem(path, either(said)) for path, said in told))
 
 
-def _or(messages: Sequence[str]) -> str:
-    """Of the members of a union each has its say: the value fits none of them."""
+def either(said: Iterable[str]) -> str:
+    """What is said of one value by several types, of which it fits none."""
+    messages = list(dict.fromkeys(said))
     beginning = "must be "
     if len(messages) > 1 and all(text.startswith(beginning) for text in messages):
         return beginning + " or ".join(
@@ -89,6 +89,22 @@ def one_of(values: Sequence[Any]) -> str:
 
 def _short(text: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
+def counted(message: str) -> str:
+    """The same message, with `1 entry` for `1 entries`."""
+    return _ONE.sub(lambda match: _SINGULAR[match[1]], message)
+
+
+_SINGULAR: Final = {
+    "entries": " 1 entry",
+    "characters": " 1 character",
+    "bytes": " 1 byte",
+    "fields": " 1 field",
+    "digits": " 1 digit",
+    "decimal places": " 1 decimal place",
+}
+_ONE: Final = re.compile(f" 1 ({'|'.join(_SINGULAR)})")
 
 
 def sentence_of(text: str) -> str | None:

@@ -11,7 +11,7 @@ from typing import Any, Final
 from jsonschema.exceptions import ValidationError
 
 from osbkit.catalog.places import Place
-from osbkit.catalog.problems import TYPES, one_of
+from osbkit.catalog.problems import TYPES, counted, either, one_of
 
 Patterns = Mapping[str, str]
 """From an expression as Python reads it to the expression as it was written."""
@@ -22,7 +22,17 @@ _GENERAL: Final = "is not valid"
 def problems(
     errors: Iterable[ValidationError], patterns: Patterns
 ) -> Iterator[tuple[Place, str]]:
-    """Each error at its place in the parameters."""
+    """The first error at each place in the parameters."""
+    seen: set[Place] = set()
+    for place, message in _all(errors, patterns):
+        if place not in seen:
+            seen.add(place)
+            yield place, message
+
+
+def _all(
+    errors: Iterable[ValidationError], patterns: Patterns
+) -> Iterator[tuple[Place, str]]:
     for error in errors:
         place = tuple(error.absolute_path)
         if error.validator in _FIELDS:
@@ -50,7 +60,7 @@ def _said(error: ValidationError, patterns: Patterns) -> str:
         return f"must be greater than {limit}"
     if keyword == "maximum" and schema.get("exclusiveMaximum") is True:
         return f"must be less than {limit}"
-    return _LIMITS.get(keyword, _GENERAL).format(limit)
+    return counted(_LIMITS.get(keyword, _GENERAL).format(limit))
 
 
 _LIMITS: Final = {
@@ -136,9 +146,13 @@ def _forms(
     elif meant:
         yield place, _LIMITS["anyOf"]
     else:
-        for form in by_form.values():
-            for inner in filter(_other_type, form):
-                yield place, _types(inner.validator_value)
+        types = (inner for form in by_form.values() for inner in form)
+        yield (
+            place,
+            either(
+                _types(inner.validator_value) for inner in types if _other_type(inner)
+            ),
+        )
 
 
 def _other_type(error: ValidationError) -> bool:

@@ -77,7 +77,9 @@ def lock(db: sa.Connection, instance_id: str, binding_id: str) -> Binding | None
     return _one(db, LOCK, instance_id, binding_id)
 
 
-def _one(db: sa.Connection, statement: Any, instance: str, binding: str) -> Any:
+def _one(
+    db: sa.Connection, statement: Any, instance: str, binding: str
+) -> Binding | None:
     row = db.execute(statement, {"instance_": instance, "binding_": binding}).first()
     return None if row is None else record(row, ring_of(db))
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import sqlalchemy as sa
 
-import osbkit
 from osbkit.errors import DatabaseUnusable, SettingsInvalid
 from osbkit.store.tables import SCHEMA
 
@@ -26,7 +25,7 @@ def folder() -> Path:
     An editable install leaves a stale copy in site-packages, so they are looked
     for beside the code that runs.
     """
-    package = Path(osbkit.__file__).parent
+    package = Path(__file__).parent.parent
     shipped = package / "migrations"
     return shipped if shipped.is_dir() else package.parent / "migrations"
 

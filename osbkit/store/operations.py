@@ -11,11 +11,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-import osbkit
 from osbkit.domain import Json, Operation, OperationKind, OperationState, Phase
 from osbkit.errors import LeaseLost, OperationInProgress
 from osbkit.store.sealing import KeyRing, ring_of
 from osbkit.store.tables import operations
+from osbkit.version import VERSION
 
 ID = operations.c.id == sa.bindparam("id_")
 FENCE = operations.c.fence == sa.bindparam("fence_")
@@ -74,9 +74,15 @@ TURN = (
     sa.update(operations)
     .where(ID, LIVE)
     .where(operations.c.phase == Phase.FORWARD)
-    .values(phase=Phase.ROLLBACK, description=sa.bindparam("text_"))
+    .values(
+        phase=Phase.ROLLBACK,
+        description=sa.bindparam("text_"),
+        percent=None,
+        poll_after=None,
+        fence=operations.c.fence + 1,
+    )
 )
-OWED = operations.c.answer_owed
+TURN_OWED = TURN.where(operations.c.answer_owed)
 JOIN = sa.update(operations).where(ID, LIVE).values(answer_owed=False)
 FINISH = (
     sa.update(operations)
@@ -139,6 +145,7 @@ STEPS = sa.select(operations.c.steps).where(ID)
 SAVE_STEPS = (
     sa.update(operations).where(ID, FENCE, LIVE).values(steps=sa.bindparam("steps_"))
 )
+TAKEN = sa.select(operations.c.id).where(operations.c.live_key == sa.bindparam("key_"))
 FORGET = sa.delete(operations).where(operations.c.ended_at < sa.bindparam("before_"))
 
 
@@ -175,6 +182,11 @@ def add(db: sa.Connection, operation: Operation) -> None:
         db.execute(INSERT, values(operation, ring_of(db)))
     except sa.exc.IntegrityError:
         raise OperationInProgress from None
+
+
+def taken(db: sa.Connection, key: str) -> bool:
+    """Whether a live operation holds this key."""
+    return db.execute(TAKEN, {"key_": key}).first() is not None
 
 
 def find(db: sa.Connection, operation_id: str) -> Operation | None:
@@ -269,15 +281,21 @@ def postpone(db: sa.Connection, operation: Operation, run_at: int) -> None:
     _guarded(db, POSTPONE, operation, {"run_at_": run_at})
 
 
-def turn(db: sa.Connection, operation_id: str, text: str) -> bool:
-    """Turn a live operation towards its roll-back; False if it has ended."""
-    return db.execute(TURN, {"id_": operation_id, "text_": text}).rowcount == 1
+def turn(
+    db: sa.Connection, operation_id: str, text: str, *, owed: bool
+) -> Operation | None:
+    """Turn a live operation towards its roll-back, one fence further.
 
+    Args:
+        owed: only while its answer is owed: nobody who polls has joined.
 
-def turn_if_owed(db: sa.Connection, operation_id: str, text: str) -> bool:
-    """The same, unless a caller that polls has joined meanwhile."""
-    done = db.execute(TURN.where(OWED), {"id_": operation_id, "text_": text})
-    return done.rowcount == 1
+    Returns:
+        the record as it is now; None when it has ended, was joined, or had
+        turned before.
+    """
+    statement = TURN_OWED if owed else TURN
+    done = db.execute(statement, {"id_": operation_id, "text_": text})
+    return find(db, operation_id) if done.rowcount == 1 else None
 
 
 def join(db: sa.Connection, operation_id: str) -> None:
@@ -425,7 +443,7 @@ def values(operation: Operation, ring: KeyRing) -> dict[str, Any]:
         "parked": False,
         "stop_asked": False,
         "created_at": operation.created_at,
-        "version": osbkit.__version__,
+        "version": VERSION,
     }
 
 

@@ -87,7 +87,7 @@ class Writer:
     def _run(self) -> None:
         try:
             connection = self._engine.connect()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (told to who waits)
             self._ready.set_exception(error)
             return
         self._ready.set_result(None)
@@ -118,7 +118,7 @@ class Writer:
             raw.execute("BEGIN IMMEDIATE")
             results.extend(_attempt(connection, raw, job) for job in batch)
             raw.execute("COMMIT")
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (told to who waits)
             log.error("store.batch_failed", units=len(batch), **trouble(error))
             _roll_back(raw)
             results = [(job, None, Unavailable(AWAY)) for job in batch]
@@ -135,7 +135,7 @@ def _attempt(
         raise
     except sa.exc.OperationalError:
         raise
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 (told to who waits)
         raw.execute("ROLLBACK TO unit")
         raw.execute("RELEASE unit")
         return job, None, error

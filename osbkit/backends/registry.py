@@ -1,0 +1,182 @@
+"""Which backend serves which plan, and by which models.
+
+A key of `backends` is an offering's name, or `offering/plan`; the longer one wins.
+The key is stored with each instance, so an instance finds its backend even after
+its plan has left the catalog.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+from osbkit.backends.contract import (
+    AnyParameters,
+    ServiceBackend,
+)
+from osbkit.catalog import Catalog, Plan, PlanModels, ServiceOffering
+from osbkit.domain import Json
+from osbkit.errors import BackendsInvalid, Unavailable
+
+AnyBackend = ServiceBackend[Any, Any]
+
+
+def models_of(backend: AnyBackend) -> tuple[type[BaseModel], type[BaseModel]]:
+    """P and B of a backend's class: what stands in `ServiceBackend[P, B]`."""
+    for cls in type(backend).__mro__:
+        for base in cls.__dict__.get("__orig_bases__", ()):
+            if get_origin(base) is ServiceBackend:
+                found = [
+                    part if isinstance(part, type) else AnyParameters
+                    for part in get_args(base)
+                ]
+                found += [AnyParameters] * (2 - len(found))
+                return found[0], found[1]
+    return AnyParameters, AnyParameters
+
+
+def writes(backend: AnyBackend, verb: str) -> bool:
+    """Whether the author wrote this verb."""
+    return getattr(type(backend), verb) is not getattr(ServiceBackend, verb)
+
+
+class Registry:
+    """The backends by key."""
+
+    def __init__(self, backends: Mapping[str, AnyBackend]) -> None:
+        self._backends = dict(backends)
+        self._models = {key: models_of(one) for key, one in self._backends.items()}
+        self._written = {
+            verb: {key for key, one in backends.items() if writes(one, verb)}
+            for verb in ("check", "describe", "update")
+        }
+
+    def __iter__(self) -> Iterator[AnyBackend]:
+        """Each backend once, however many keys name it."""
+        return iter({id(one): one for one in self._backends.values()}.values())
+
+    def key(self, offering: str, plan: str) -> str | None:
+        """The key that serves a plan, by names."""
+        for key in (f"{offering}/{plan}", offering):
+            if key in self._backends:
+                return key
+        return None
+
+    def backend(self, key: str) -> AnyBackend:
+        """The backend of a key.
+
+        Raises:
+            Unavailable: an instance was made by a backend that is not here now.
+        """
+        try:
+            return self._backends[key]
+        except KeyError:
+            raise Unavailable(
+                "The broker runs without the backend that made this service instance."
+            ) from None
+
+    def checks(self, key: str) -> bool:
+        """Whether the author wrote `check`."""
+        return key in self._written["check"]
+
+    def describes(self, key: str) -> bool:
+        """Whether the author wrote `describe`."""
+        return key in self._written["describe"]
+
+    def updates(self, key: str) -> bool:
+        """Whether the author wrote `update`."""
+        return key in self._written["update"]
+
+    def instance_model(self, key: str, plan: str) -> type[BaseModel]:
+        """The model of an instance's parameters on a plan."""
+        return self.backend(key).plan_parameters.get(plan, self._models[key][0])
+
+    def binding_model(self, key: str) -> type[BaseModel]:
+        """The model of a binding's parameters."""
+        self.backend(key)
+        return self._models[key][1]
+
+    @staticmethod
+    def model_of(model: type[BaseModel], parameters: Json) -> BaseModel:
+        """Stored parameters as their model.
+
+        A model that has become narrower since does not lose old instances: what
+        it no longer accepts is handed over unvalidated.
+        """
+        try:
+            return model.model_validate_json(json.dumps(parameters), strict=True)
+        except ValidationError:
+            return model.model_construct(**parameters)
+
+    def models(self, catalog: Catalog) -> dict[tuple[str, str], PlanModels]:
+        """The models of every plan, by (service_id, plan_id)."""
+        found = {}
+        for offering in catalog.services:
+            for plan in offering.plans:
+                key = self.key(offering.name, plan.name)
+                if key is not None:
+                    found[offering.id, plan.id] = PlanModels(
+                        create=_known(self.instance_model(key, plan.name)),
+                        bind=_known(self.binding_model(key)),
+                    )
+        return found
+
+    def require_fit(self, catalog: Catalog) -> None:
+        """Every plan has its backend, every backend its plan, every verb is there.
+
+        Raises:
+            BackendsInvalid: all findings at once, each naming the fix.
+        """
+        found = list(self._findings(catalog))
+        if found:
+            raise BackendsInvalid(found)
+
+    def _findings(self, catalog: Catalog) -> Iterator[str]:
+        used: set[str] = set()
+        for offering in catalog.services:
+            for plan in offering.plans:
+                key = self.key(offering.name, plan.name)
+                if key is None:
+                    yield (
+                        f"plan {offering.name}/{plan.name} has no backend: give"
+                        f" Broker(backends=…) the key {offering.name!r} or"
+                        f" {offering.name + '/' + plan.name!r}"
+                    )
+                    continue
+                used.add(key)
+                yield from self._missing_verbs(catalog, key, offering, plan)
+        for key in self._backends.keys() - used:
+            yield (
+                f"backend {key!r} serves no plan: name an offering of the catalog, or"
+                " offering/plan"
+            )
+        for key, backend in self._backends.items():
+            if not isinstance(backend, ServiceBackend):
+                yield (
+                    f"backend {key!r} is not a ServiceBackend: subclass it, and give"
+                    " an instance of the class, not the class"
+                )
+
+    def _missing_verbs(
+        self, catalog: Catalog, key: str, offering: ServiceOffering, plan: Plan
+    ) -> Iterator[str]:
+        backend = self._backends[key]
+        where = f"{type(backend).__name__} (plan {offering.name}/{plan.name})"
+        if catalog.bindable(offering, plan):
+            for verb in ("bind", "unbind"):
+                if not writes(backend, verb):
+                    yield (
+                        f"{where} has no method {verb}: write it, or set"
+                        " `bindable: false` in the catalog"
+                    )
+        if catalog.plan_updateable(offering, plan) and not writes(backend, "update"):
+            yield (
+                f"{where} has no method update: write it, or set"
+                " `plan_updateable: false` in the catalog"
+            )
+
+
+def _known(model: type[BaseModel]) -> type[BaseModel] | None:
+    """None for a backend that names no model: then the catalog's schema judges."""
+    return None if model is AnyParameters else model

@@ -1,0 +1,168 @@
+"""What every part of the lifecycle is given, and the small questions they share."""
+
+import secrets
+from dataclasses import dataclass, replace
+from typing import Any
+
+import sqlalchemy as sa
+
+from osbkit.backends.contract import Description
+from osbkit.backends.registry import Registry
+from osbkit.catalog import (
+    Catalog,
+    ParameterRules,
+    Plan,
+    PlanRules,
+    ServiceOffering,
+    Unfit,
+)
+from osbkit.domain import (
+    MICROSECONDS,
+    Identity,
+    Instance,
+    Json,
+    Operation,
+)
+from osbkit.errors import Malformed
+from osbkit.lifecycle.outcomes import Shown
+from osbkit.lifecycle.waiting import Mode, Waiting
+from osbkit.operations.work import Requests
+from osbkit.settings import Settings
+from osbkit.store import operations
+from osbkit.store.rows import now
+from osbkit.store.sealing import canonical
+from osbkit.telemetry import log, trouble
+
+DELETED = "The creation was ended by a deletion."
+
+
+@dataclass(slots=True)
+class House:
+    """The rooms below, wired by the broker; the catalog may be exchanged."""
+
+    store: Any
+    engine: Any
+    registry: Registry
+    requests: Requests
+    settings: Settings
+    catalog: Catalog
+    rules: dict[tuple[str, str], PlanRules]
+
+    @property
+    def waiting(self) -> Waiting:
+        """Waits for operations."""
+        return Waiting(self.store, self.engine)
+
+    def placed(self, service_id: str, plan_id: str) -> tuple[ServiceOffering, Plan]:
+        """Offering and plan of a request for something new.
+
+        Raises:
+            Malformed: not a pair of the catalog. Spec: "MUST be ... from the
+                catalog", 400 "invalid data".
+        """
+        offering = self.catalog.offering(service_id)
+        if offering is None:
+            raise Malformed("service_id is not the id of an offering in the catalog.")
+        plan = self.catalog.plan(service_id, plan_id)
+        if plan is None:
+            raise Malformed("plan_id is not the id of a plan of this offering.")
+        return offering, plan
+
+    def plan_of(self, instance: Instance) -> Plan | None:
+        """An instance's plan; None when it has left the catalog."""
+        return self.catalog.plan(instance.service_id, instance.plan_id)
+
+    def mode_of(self, instance: Instance | None) -> Mode:
+        """How instances of a plan are made; a plan that left is `auto`."""
+        plan = None if instance is None else self.plan_of(instance)
+        return "auto" if plan is None else plan.osbkit.mode
+
+    def bind_mode_of(self, instance: Instance) -> Mode:
+        """How bindings are made: `auto` is inline where no GET could follow."""
+        plan = self.plan_of(instance)
+        mode: Mode = "auto" if plan is None else plan.osbkit.bind_mode
+        if mode == "auto" and not self.bindings_retrievable(instance):
+            return "sync"
+        return mode
+
+    def bindings_retrievable(self, instance: Instance) -> bool:
+        """Whether GET binding is offered; an offering that left keeps it."""
+        offering = self.catalog.offering(instance.service_id)
+        return True if offering is None else offering.bindings_retrievable
+
+    def shown(self, instance: Instance) -> Shown:
+        """What `describe()` says; a fault of its own never fails a request."""
+        if not self.registry.describes(instance.backend):
+            return Shown()
+        try:
+            backend = self.registry.backend(instance.backend)
+            said: Description = backend.describe(self.requests.view(instance))
+            metadata = {
+                name: dict(values)
+                for name, values in (
+                    ("labels", said.labels),
+                    ("attributes", said.attributes),
+                )
+                if values
+            }
+            canonical(metadata)
+        except Exception as error:  # noqa: BLE001 (an author's code)
+            log.error(
+                "describe.failed", instance_id=instance.instance_id, **trouble(error)
+            )
+            return Shown()
+        return Shown(dashboard_url=said.dashboard_url, metadata=metadata)
+
+    def deadline(self, plan: Plan | None) -> int:
+        """When an operation that begins now is given up (microseconds).
+
+        A tenth before the platform would: `maximum_polling_duration` "less 10 %".
+        """
+        seconds = self.settings.operation_deadline
+        if plan is not None:
+            if plan.osbkit.deadline is not None:
+                seconds = plan.osbkit.deadline
+            elif plan.maximum_polling_duration is not None:
+                seconds = plan.maximum_polling_duration * 0.9
+        return now() + int(seconds * MICROSECONDS)
+
+
+def fitting(rules: ParameterRules[Any], parameters: Json) -> None:
+    """Judge parameters.
+
+    Raises:
+        Malformed: field by field what is wrong; never a value.
+    """
+    judged = rules.judge(parameters)
+    if isinstance(judged, Unfit):
+        raise Malformed(judged.sentence)
+
+
+def asked_by(identity: Identity | None, **more: Any) -> Json:
+    """What an operation works towards; the seed of its secrets comes first."""
+    asked: Json = {"seed": secrets.token_hex(32), **more}
+    if identity is not None:
+        asked["identity"] = {
+            "platform": identity.platform,
+            "value": dict(identity.value),
+        }
+    return asked
+
+
+def keyed(operation: Operation) -> Operation:
+    """A new operation with the key that keeps others out."""
+    return replace(operation, live_key=operations.live_key(operation.kind, operation))
+
+
+def running_of(
+    db: sa.Connection, instance: Instance | None
+) -> tuple[list[Operation], bool]:
+    """The live operations of this generation, and whether halted calls are open."""
+    if instance is None:
+        return [], False
+    opened = [
+        operation
+        for operation in operations.open_of(db, instance.instance_id)
+        if operation.generation == instance.generation
+    ]
+    return operations.live(opened), any(not operation.live for operation in opened)

@@ -1,0 +1,329 @@
+"""Unit B: what ends an operation, under its fence, and what it does to the rows.
+
+Every function here is a unit of work: it raises LeaseLost, and changes nothing,
+when the claim is no longer ours.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import sqlalchemy as sa
+
+from osbkit.domain import (
+    Binding,
+    Instance,
+    Json,
+    Operation,
+    OperationKind,
+    OperationState,
+    ResourceState,
+)
+from osbkit.operations.work import Work, target_of
+from osbkit.store import bindings, instances, operations
+from osbkit.store.rows import new_operation_id, now
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """How an operation failed.
+
+    Attributes:
+        text: a sentence for the user.
+        status: of the answer to a caller that waited.
+        refused: the caller can mend it.
+        usable, repeatable: as the backend said; None if it did not.
+        clean: nothing is left of what was begun.
+    """
+
+    text: str
+    status: int = 500
+    refused: bool = False
+    usable: bool | None = None
+    repeatable: bool | None = None
+    clean: bool = True
+    parked: bool = False
+
+
+def succeeded(db: sa.Connection, work: Work, result: Any) -> Operation:
+    """End an operation that did what it was for.
+
+    Args:
+        result: facts of provision and update; (body, facts, expires_at) of bind.
+    """
+    operation, instance, moment = work.operation, work.instance, now()
+    operations.finish(db, operation, OperationState.SUCCEEDED, now=moment)
+    match operation.kind:
+        case OperationKind.PROVISION:
+            instances.mark_ready(db, instance.uid, operation.generation, result)
+        case OperationKind.UPDATE:
+            _reach(db, work, result)
+        case OperationKind.DEPROVISION:
+            _end_instance(db, operation, moment)
+        case OperationKind.BIND:
+            assert work.binding is not None
+            body, facts, expires_at = result
+            bindings.mark_ready(
+                db,
+                work.binding.uid,
+                operation.binding_generation,
+                body,
+                facts,
+                expires_at,
+            )
+        case OperationKind.UNBIND:
+            _end_binding(db, operation, moment)
+        case OperationKind.CLEANUP:
+            _cleaned(db, operation, moment)
+        case OperationKind.SWEEP:
+            pass
+    return ended(operation, OperationState.SUCCEEDED, moment)
+
+
+def failed(db: sa.Connection, work: Work, failure: Failure) -> Operation:
+    """End an operation that did not, and keep account of what is left."""
+    operation, moment = work.operation, now()
+    usable, repeatable = _told(operation, failure)
+    operations.finish(
+        db,
+        operation,
+        OperationState.FAILED,
+        now=moment,
+        description=failure.text,
+        refused=failure.refused,
+        status=failure.status,
+        usable=usable,
+        repeatable=repeatable,
+        parked=failure.parked,
+    )
+    if operation.binding_id is None:
+        _instance_failed(db, operation, failure, moment)
+    else:
+        _binding_failed(db, operation, failure, moment)
+    return replace(
+        ended(operation, OperationState.FAILED, moment),
+        description=failure.text,
+        refused=failure.refused,
+        status=failure.status,
+        instance_usable=usable,
+        update_repeatable=repeatable,
+        parked=failure.parked,
+    )
+
+
+def ended(operation: Operation, state: OperationState, moment: int) -> Operation:
+    """The record as `finish` left it, without reading it again."""
+    return replace(
+        operation,
+        state=state,
+        live_key=None,
+        run_at=None,
+        description=None,
+        percent=None,
+        poll_after=None,
+        asked={},
+        ended_at=moment,
+    )
+
+
+def _told(operation: Operation, failure: Failure) -> tuple[bool | None, bool | None]:
+    """Spec: the two fields belong to failed updates and deprovisions only."""
+    if operation.kind is OperationKind.UPDATE:
+        return failure.usable, failure.repeatable
+    if operation.kind is OperationKind.DEPROVISION:
+        return failure.usable, None
+    return None, None
+
+
+def _reach(db: sa.Connection, work: Work, facts: Json | None) -> None:
+    instance = instances.lock(db, work.instance.instance_id)
+    assert instance is not None
+    reached = target_of(instance, work.operation.asked["target"])
+    if facts is not None:
+        reached = replace(reached, facts=facts)
+    instances.save(db, replace(reached, usable=True))
+
+
+def _end_instance(db: sa.Connection, operation: Operation, moment: int) -> None:
+    instance = instances.lock(db, operation.instance_id)
+    if instance is None or instance.generation != operation.generation:
+        return
+    bindings.end_all(db, instance.instance_id, instance.generation, moment)
+    instances.save(db, gone(instance, moment))
+
+
+def gone(instance: Instance, moment: int) -> Instance:
+    """The tombstone of an instance: ids and times, nothing that was sealed."""
+    return replace(
+        instance,
+        state=ResourceState.GONE,
+        parameters={},
+        context=None,
+        facts=None,
+        residue=False,
+        ended_at=moment,
+    )
+
+
+def _end_binding(db: sa.Connection, operation: Operation, moment: int) -> None:
+    binding = _binding_of(db, operation)
+    if binding is not None:
+        bindings.save(db, binding_gone(binding, moment))
+
+
+def binding_gone(binding: Binding, moment: int) -> Binding:
+    """The tombstone of a binding."""
+    return replace(
+        binding,
+        state=ResourceState.GONE,
+        parameters={},
+        bind_resource=None,
+        context=None,
+        bound=None,
+        facts=None,
+        residue=False,
+        ended_at=moment,
+    )
+
+
+def _binding_of(db: sa.Connection, operation: Operation) -> Binding | None:
+    assert operation.binding_id is not None
+    binding = bindings.lock(db, operation.instance_id, operation.binding_id)
+    if (
+        binding is None
+        or binding.generation != operation.binding_generation
+        or binding.instance_generation != operation.generation
+    ):
+        return None
+    return binding
+
+
+def _cleaned(db: sa.Connection, operation: Operation, moment: int) -> None:
+    """A clean-up is done: what had failed has left nothing behind."""
+    if operation.asked.get("of") == "update":
+        return
+    if operation.binding_id is not None:
+        binding = _binding_of(db, operation)
+        if binding is not None and binding.state is ResourceState.FAILED:
+            clean = binding_gone(binding, moment)
+            bindings.save(db, replace(clean, state=ResourceState.FAILED))
+        return
+    instance = instances.lock(db, operation.instance_id)
+    if (
+        instance is not None
+        and instance.generation == operation.generation
+        and instance.state is ResourceState.FAILED
+    ):
+        bindings.end_all(db, instance.instance_id, instance.generation, moment)
+        clean_one = gone(instance, moment)
+        instances.save(db, replace(clean_one, state=ResourceState.FAILED))
+
+
+def _instance_failed(
+    db: sa.Connection, operation: Operation, failure: Failure, moment: int
+) -> None:
+    instance = instances.lock(db, operation.instance_id)
+    if instance is None or instance.generation != operation.generation:
+        return
+    match operation.kind:
+        case OperationKind.PROVISION if failure.clean:
+            clean = gone(instance, moment)
+            instances.save(db, replace(clean, state=ResourceState.FAILED))
+        case OperationKind.PROVISION:
+            instances.save(
+                db, replace(instance, state=ResourceState.FAILED, residue=True)
+            )
+            add_cleanup(db, operation, moment, parked=failure.parked)
+        case OperationKind.UPDATE:
+            usable = failure.usable if failure.usable is not None else failure.clean
+            instances.save(db, replace(instance, usable=usable))
+            if not failure.clean:
+                add_cleanup(db, operation, moment, parked=failure.parked)
+        case OperationKind.DEPROVISION if instance.state is ResourceState.FAILED:
+            add_cleanup(db, operation, moment, parked=failure.parked)
+        case OperationKind.DEPROVISION if failure.usable is not None:
+            instances.save(db, replace(instance, usable=failure.usable))
+        case _:
+            pass
+
+
+def _binding_failed(
+    db: sa.Connection, operation: Operation, failure: Failure, moment: int
+) -> None:
+    binding = _binding_of(db, operation)
+    if binding is None:
+        return
+    match operation.kind:
+        case OperationKind.BIND if failure.clean:
+            clean = binding_gone(binding, moment)
+            bindings.save(db, replace(clean, state=ResourceState.FAILED))
+        case OperationKind.BIND:
+            bindings.save(
+                db, replace(binding, state=ResourceState.FAILED, residue=True)
+            )
+            add_cleanup(db, operation, moment, parked=failure.parked)
+        case OperationKind.UNBIND if binding.state is ResourceState.FAILED:
+            add_cleanup(db, operation, moment, parked=failure.parked)
+        case _:
+            pass
+
+
+def add_cleanup(
+    db: sa.Connection, of: Operation, moment: int, *, parked: bool = False
+) -> None:
+    """Record the repetition of a roll-back that failed, due in a second.
+
+    What was parked because it kills its process is not tried by itself again:
+    the platform's DELETE, or the operator, begins it anew.
+    """
+    if parked:
+        return
+    _own_account(db, of, OperationKind.CLEANUP, moment + 1_000_000)
+
+
+def add_sweep(db: sa.Connection, of: Operation, moment: int) -> None:
+    """Record that a call ended after its resource had been removed."""
+    _own_account(db, of, OperationKind.SWEEP, moment)
+
+
+def _own_account(
+    db: sa.Connection, of: Operation, kind: OperationKind, run_at: int
+) -> None:
+    kept = ("target", "changed", "identity")
+    asked: Json = {key: of.asked[key] for key in kept if key in of.asked}
+    was = of.asked.get("of", of.kind.value) if of.kind in OWN else of.kind.value
+    fresh = Operation(
+        id=new_operation_id(),
+        kind=kind,
+        instance_id=of.instance_id,
+        binding_id=of.binding_id,
+        platform=of.platform,
+        backend=of.backend,
+        generation=of.generation,
+        binding_generation=of.binding_generation,
+        run_at=run_at,
+        deadline=run_at,
+        asked={**asked, "of": was, "seed": of.asked.get("seed", "00" * 32)},
+        created_at=run_at,
+    )
+    key = operations.live_key(kind, fresh)
+    if not operations.taken(db, key):
+        operations.add(db, replace(fresh, live_key=key))
+
+
+OWN = frozenset({OperationKind.CLEANUP, OperationKind.SWEEP})
+
+
+def stopped(db: sa.Connection, operation: Operation) -> bool:
+    """A halted call has really returned.
+
+    When what halted it could not wait (its lease had run out), the late effect is
+    swept by name: the generation makes sure that it meets nothing new.
+
+    Returns:
+        whether a sweep was recorded.
+    """
+    moment = now()
+    late = operations.stopped(db, operation.id, moment)
+    if late:
+        add_sweep(db, operation, moment)
+    return late

@@ -1,0 +1,406 @@
+"""Who calls `execute`, and when.
+
+The operations table is the only truth; an engine is told of new rows, claims what
+is due, and hands out results to those who wait. `EmbeddedEngine` does it with
+asyncio tasks in the serving process.
+
+Units: spans are seconds; moments in records are microseconds.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import sqlalchemy as sa
+
+from osbkit.backends.registry import Registry
+from osbkit.domain import (
+    MICROSECONDS,
+    Operation,
+    OperationKind,
+)
+from osbkit.errors import LeaseLost, Unavailable
+from osbkit.operations import endings
+from osbkit.operations.endings import Failure
+from osbkit.operations.execute import (
+    Executor,
+    Handle,
+    Interrupted,
+    Postponed,
+    Reason,
+)
+from osbkit.operations.work import Requests, Work, load
+from osbkit.store import bindings, instances, operations
+from osbkit.store.rows import now
+from osbkit.telemetry import log, trouble
+
+LEASE = 15.0
+RENEW = 5.0
+MAX_CLAIMS = 5
+POLL = 0.5
+HOUSEKEEPING = 3600.0
+TOMBSTONE_DAYS = 90
+DAY = 86_400 * MICROSECONDS
+TAKEN_BACK = frozenset({OperationKind.PROVISION, OperationKind.BIND})
+RESTARTED = (
+    "The broker was restarted before it could answer; what was begun is taken back."
+)
+
+
+class EmbeddedEngine:
+    """Operations as tasks of the serving process.
+
+    A request only waits for a task; it never owns one, so it may be cancelled at
+    any moment.
+    """
+
+    def __init__(
+        self,
+        store: Any,
+        registry: Registry,
+        requests: Requests,
+        *,
+        concurrency: int = 64,
+        deadline: float = 3600.0,
+        retention_days: float = 8,
+    ) -> None:
+        self.owner = secrets.token_hex(16)
+        self._store = store
+        self._retention = retention_days
+        self._handles: dict[str, Handle] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._stopping = asyncio.Event()
+        self._leaving: asyncio.Future[Any] | None = None
+        self._executor = Executor(
+            store,
+            registry,
+            requests,
+            concurrency=concurrency,
+            span=deadline,
+            returned=self._returned,
+        )
+
+    # --- what requests use ------------------------------------------------------
+
+    def claimed(self) -> dict[str, Any]:
+        """The columns of an operation that is recorded already claimed by us."""
+        return {
+            "fence": 1,
+            "owner": self.owner,
+            "attempt": 1,
+            "claims": 1,
+            "run_at": now() + int(LEASE * MICROSECONDS),
+        }
+
+    def take(self, work: Work) -> None:
+        """Start what was just recorded, already claimed. Called after the COMMIT."""
+        if self._stopping.is_set():
+            return  # it is in the table: the next start takes it up
+        loop = asyncio.get_running_loop()
+        handle = Handle(work, self._store, loop)
+        self._handles[work.operation.id] = handle
+        self._spawn(self._drive(handle))
+
+    def halt(self, halted: Iterable[Operation]) -> None:
+        """Ask the calls of halted operations to return, where they are ours."""
+        for operation in halted:
+            handle = self._handles.get(operation.id)
+            if handle is not None:
+                handle.interrupt(Reason.HALTED)
+            timer = self._timers.pop(operation.id, None)
+            if timer is not None:
+                timer.cancel()
+
+    def turned(self, operation: Operation) -> None:
+        """An operation was turned towards its roll-back. Called after the COMMIT."""
+        handle = self._handles.get(operation.id)
+        if handle is not None:
+            handle.operation = operation
+            handle.interrupt(Reason.ABANDONED)
+
+    async def wait(self, operation: Operation, seconds: float) -> Operation:
+        """The operation once it has ended, or as it is after `seconds`.
+
+        May be cancelled; the operation goes on. Returns early when the process
+        is stopping.
+        """
+        handle = self._handles.get(operation.id)
+        if handle is not None:
+            done = handle.done
+            await asyncio.wait(
+                {done, self._left()}, timeout=seconds, return_when="FIRST_COMPLETED"
+            )
+            if done.done() and not done.cancelled():
+                return done.result()
+            return handle.operation
+        return await self._poll(operation, seconds)
+
+    async def _poll(self, operation: Operation, seconds: float) -> Operation:
+        """The same for what another process runs, or nobody at the moment."""
+        give_up = now() + int(seconds * MICROSECONDS)
+        while True:
+            found = await self._store.read(
+                partial(operations.show, operation_id=operation.id)
+            )
+            operation = found or operation
+            left = (give_up - now()) / MICROSECONDS
+            if not operation.live or left <= 0 or self._stopping.is_set():
+                return operation
+            await asyncio.sleep(min(POLL, left))
+
+    def _left(self) -> "asyncio.Future[Any]":
+        """Resolved when the process is told to stop."""
+        if self._leaving is None:
+            self._leaving = asyncio.get_running_loop().create_future()
+        return self._leaving
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the process is about to leave."""
+        return self._stopping.is_set()
+
+    @property
+    def running(self) -> int:
+        """Operations this process works on."""
+        return len(self._handles)
+
+    # --- its own life -------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Take up what a former process left, and keep leases alive.
+
+        Holding the lock file of a SQLite database proves that no other process
+        runs its operations, so nothing has to wait for a lease.
+        """
+        for operation in await self._store.read(operations.all_open):
+            if operation.stop_asked:
+                await self._store.write(partial(_forget_halted, operation=operation))
+            elif (
+                operation.run_at is not None
+                and operation.run_at > now()
+                and (operation.owner is None)
+            ):
+                self._later(operation)
+            else:
+                await self._take_up(operation)
+        self._spawn(self._heart())
+        self._spawn(self._housekeeping())
+
+    def leave(self) -> None:
+        """The process was told to stop: nobody waits any longer."""
+        self._stopping.set()
+        if self._leaving is not None and not self._leaving.done():
+            self._leaving.set_result(None)
+
+    async def close(self, grace: float = 8.0) -> None:
+        """Ask every call to return, and leave what does not to the next start."""
+        self.leave()
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+        for handle in self._handles.values():
+            handle.interrupt(Reason.STOPPING)
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=grace)
+            for task in late:
+                task.cancel()
+            if late:
+                log.warning("engine.left_running", calls=len(late))
+                await asyncio.wait(late, timeout=1.0)
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _later(self, operation: Operation) -> None:
+        loop = asyncio.get_running_loop()
+        seconds = max(0.0, ((operation.run_at or 0) - now()) / MICROSECONDS)
+        self._timers[operation.id] = loop.call_later(seconds, self._due, operation.id)
+
+    def _due(self, operation_id: str) -> None:
+        self._timers.pop(operation_id, None)
+        if not self._stopping.is_set():
+            self._spawn(self._claim(operation_id))
+
+    async def _claim(self, operation_id: str) -> None:
+        try:
+            found = await self._store.read(
+                partial(operations.find, operation_id=operation_id)
+            )
+            if found is not None and found.live:
+                await self._take_up(found)
+        except LeaseLost:
+            return
+        except Unavailable:
+            loop = asyncio.get_running_loop()
+            self._timers[operation_id] = loop.call_later(RENEW, self._due, operation_id)
+
+    async def _take_up(self, operation: Operation) -> None:
+        """Claim a row that nobody runs, and go on with it."""
+        if operation.id in self._handles:
+            return
+        work = await self._store.write(
+            partial(take_up, operation=operation, owner=self.owner)
+        )
+        if work is None:
+            log.error(
+                "operation.parked",
+                operation=operation.id,
+                kind=operation.kind.value,
+                instance_id=operation.instance_id,
+                claims=operation.claims,
+                fix="it ended its process every time; mend the cause, then repeat"
+                " the platform's request",
+            )
+            return
+        log.info(
+            "operation.resumed",
+            operation=operation.id,
+            kind=operation.kind.value,
+            instance_id=operation.instance_id,
+            attempt=work.operation.attempt,
+        )
+        self.take(work)
+
+    async def _drive(self, handle: Handle) -> None:
+        operation = handle.operation
+        try:
+            ended = await self._executor.execute(handle)
+            handle.done.set_result(ended)
+            await self._follow(ended)
+        except Postponed as postponed:
+            handle.done.cancel()
+            self._handles.pop(operation.id, None)
+            if not self._stopping.is_set():
+                self._later(replace(operation, run_at=postponed.run_at))
+        except (Interrupted, LeaseLost):
+            await self._tell_as_stored(handle)
+        except Unavailable:
+            handle.done.cancel()
+        except Exception as error:  # noqa: BLE001 (one fault must not stop the others)
+            log.error("engine.fault", operation=operation.id, **trouble(error))
+            handle.done.cancel()
+        finally:
+            self._handles.pop(operation.id, None)
+
+    async def _tell_as_stored(self, handle: Handle) -> None:
+        """Another ended it: those who wait get what the row says."""
+        if self._store.closing:
+            handle.done.cancel()
+            return
+        found = await self._store.read(
+            partial(operations.show, operation_id=handle.operation.id)
+        )
+        if found is not None and not handle.done.done():
+            handle.done.set_result(found)
+
+    async def _follow(self, ended: Operation) -> None:
+        """Schedule the clean-up that a failed roll-back recorded."""
+        if ended.state == "succeeded" and ended.kind is not OperationKind.SWEEP:
+            return
+        await self.schedule_own_account(ended.instance_id)
+
+    async def schedule_own_account(self, instance_id: str) -> None:
+        """Give every clean-up and sweep of an instance its timer."""
+        opened = await self._store.read(
+            partial(operations.open_of, instance_id=instance_id)
+        )
+        for other in opened:
+            known = other.id in self._timers or other.id in self._handles
+            if other.kind in endings.OWN and other.live and not known:
+                self._later(other)
+
+    async def _returned(self, operation_id: str, seconds: float) -> None:
+        """Wait until a call of this process has returned, at most `seconds`."""
+        handle = self._handles.get(operation_id)
+        if handle is None:
+            await asyncio.sleep(min(seconds, 0.05))
+            return
+        waiting = asyncio.ensure_future(handle.returned.wait())
+        try:
+            await asyncio.wait({waiting}, timeout=seconds)
+        finally:
+            waiting.cancel()
+
+    async def _heart(self) -> None:
+        """Renew the leases of what runs here; hear what is to be stopped."""
+        while not await self._pause(RENEW):
+            if not self._handles:
+                continue
+            until = now() + int(LEASE * MICROSECONDS)
+            try:
+                stop = await self._store.write(
+                    partial(operations.renew, owner=self.owner, until=until)
+                )
+            except Unavailable:
+                continue
+            for operation_id in stop:
+                handle = self._handles.get(operation_id)
+                if handle is not None:
+                    handle.interrupt(Reason.HALTED)
+
+    async def _housekeeping(self) -> None:
+        """Forget what is older than its retention."""
+        while not await self._pause(HOUSEKEEPING):
+            try:
+                await self._store.write(partial(forget, days=self._retention))
+            except Unavailable:
+                continue
+
+    async def _pause(self, seconds: float) -> bool:
+        """Sleep; True when the process is to stop."""
+        try:
+            await asyncio.wait_for(self._stopping.wait(), seconds)
+        except TimeoutError:
+            return False
+        return True
+
+
+def take_up(db: sa.Connection, operation: Operation, owner: str) -> Work | None:
+    """Claim a row; None when it was parked instead.
+
+    An operation whose answer was owed when its process died is turned: the
+    platform saw an error and keeps nothing.
+    """
+    if operation.claims >= MAX_CLAIMS:
+        park(db, operation)
+        return None
+    if operation.answer_owed and operation.kind in TAKEN_BACK:
+        turned = operations.turn(db, operation.id, RESTARTED, owed=True)
+        operation = turned or operation
+    until = now() + int(LEASE * MICROSECONDS)
+    claimed = operations.claim(db, operation, owner=owner, until=until)
+    work = load(db, claimed)
+    if work is None:
+        raise LeaseLost("its instance is forgotten")
+    return work
+
+
+def park(db: sa.Connection, operation: Operation) -> None:
+    """End what crashes its process every time: failed, and loud to the operator."""
+    work = load(db, operation)
+    if work is None:
+        raise LeaseLost("its instance is forgotten")
+    text = (
+        "The service could not do this. Give your operator the number of this"
+        f" operation: {operation.id}."
+    )
+    failure = Failure(text=text, clean=False, parked=True)
+    endings.failed(db, work, failure)
+
+
+def _forget_halted(db: sa.Connection, operation: Operation) -> None:
+    """The process of a halted call is dead, so its call has ended."""
+    operations.stopped(db, operation.id, now())
+
+
+def forget(db: sa.Connection, days: float, moment: Callable[[], int] = now) -> int:
+    """Drop ended operations after `days`, tombstones after 90 days."""
+    dropped = operations.forget(db, int(moment() - days * DAY))
+    dropped += bindings.forget(db, moment() - TOMBSTONE_DAYS * DAY)
+    return dropped + instances.forget(db, moment() - TOMBSTONE_DAYS * DAY)

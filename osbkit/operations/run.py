@@ -1,0 +1,102 @@
+"""What a backend sees of the operation it works on."""
+
+import hashlib
+import hmac
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from functools import partial
+from string import ascii_letters, digits
+from typing import Any, Protocol
+
+from osbkit.backends.contract import Run
+from osbkit.domain import MICROSECONDS, Json, Operation
+from osbkit.store import operations
+from osbkit.telemetry import log
+
+LETTERS = ascii_letters + digits
+
+
+class Holder(Protocol):
+    """Who holds the claim: knows the newest fence."""
+
+    operation: Operation
+    store: Any
+
+
+class RecordedRun(Run):
+    """A run whose progress, steps and secrets are in the operation's row."""
+
+    def __init__(self, holder: Holder) -> None:
+        self._holder = holder
+        self._steps: Json | None = None
+        operation = holder.operation
+        self.id = operation.id
+        self.attempt = operation.attempt
+        self.deadline = datetime.fromtimestamp(operation.deadline / MICROSECONDS, UTC)
+        self._seed: str = operation.asked["seed"]
+
+    @property
+    def log(self) -> Any:
+        """A logger that carries the operation's id."""
+        operation = self._holder.operation
+        return log.bind(
+            operation=operation.id,
+            kind=operation.kind.value,
+            instance_id=operation.instance_id,
+            attempt=self.attempt,
+        )
+
+    async def progress(
+        self,
+        text: str,
+        *,
+        percent: int | None = None,
+        poll_after: int | None = None,
+    ) -> None:
+        """See Run."""
+        if percent is not None:
+            percent = max(0, min(100, percent))
+        if poll_after is not None:
+            poll_after = max(1, poll_after)
+        await self._holder.store.write(
+            partial(
+                operations.progress,
+                operation=self._holder.operation,
+                text=text,
+                percent=percent,
+                poll_after=poll_after,
+            )
+        )
+
+    async def step(
+        self, name: str, call: Callable[..., Awaitable[Any]], *args: Any
+    ) -> Any:
+        """See Run."""
+        if self._steps is None:
+            self._steps = await self._holder.store.read(
+                partial(operations.steps, operation_id=self.id)
+            )
+        if name in self._steps:
+            return self._steps[name]["result"]
+        result = await call(*args)
+        done = self._steps | {name: {"result": result}}
+        await self._holder.store.write(
+            partial(operations.save_steps, operation=self._holder.operation, done=done)
+        )
+        self._steps = done
+        return result
+
+    def secret(self, name: str, *, length: int = 32) -> str:
+        """See Run."""
+        if not 16 <= length <= 128:
+            raise ValueError("run.secret: length must be between 16 and 128")
+        letters: list[str] = []
+        block = 0
+        while len(letters) < length:
+            data = hmac.digest(
+                bytes.fromhex(self._seed), f"{block}/{name}".encode(), hashlib.sha256
+            )
+            # 248 is the largest multiple of 62 in a byte: no letter is likelier
+            letters += [LETTERS[byte % 62] for byte in data if byte < 248]
+            block += 1
+        return "".join(letters[:length])
