@@ -85,6 +85,7 @@ class Running:
         self.house = house
         self.authenticator = authenticator
         self.pages = pages
+        self.prefix = house.settings.path_prefix.encode()
         self.rooms = Rooms(
             Instances(house),
             Bindings(house),
@@ -92,7 +93,7 @@ class Running:
             house.settings.max_body_bytes,
         )
 
-    async def probe(self, path: str) -> tuple[int, dict[str, Any]]:
+    async def probe(self) -> tuple[int, dict[str, Any]]:
         """`/health/ready`: database, backends, credentials file."""
         problems: list[str] = []
         if self.house.engine.stopping:

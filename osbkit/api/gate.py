@@ -59,8 +59,9 @@ class Started(Protocol):
     authenticator: Authenticator
     pages: CatalogPages
     rooms: Rooms
+    prefix: bytes
 
-    async def probe(self, path: str) -> tuple[int, dict[str, Any]]:
+    async def probe(self) -> tuple[int, dict[str, Any]]:
         """Answer a probe: status and body."""
         ...
 
@@ -114,15 +115,20 @@ class Gate:
         sender = Sender(send, found.get(headers.ECHO))
         version: headers.Version = headers.NEWEST
         try:
+            running = self._started()
             raw = inner_path(scope)
+            if raw.startswith(b"/health/"):
+                await self._probe(scope, receive, sender, raw)
+                return
+            if running is None:
+                raise Unavailable(NOT_STARTED)
+            if running.prefix:
+                raw = below(running.prefix, raw)
             if raw.startswith(b"/health/"):
                 await self._probe(scope, receive, sender, raw)
                 return
             if await self._mounted(scope, receive, sender, raw):
                 return
-            running = self._started()
-            if running is None:
-                raise Unavailable(NOT_STARTED)
             authorization = None if twice else found.get(b"authorization")
             caller = running.authenticator.cached(authorization)
             if caller is None:
@@ -216,7 +222,8 @@ class Gate:
     async def _probe(
         self, scope: Scope, receive: Receive, send: "Sender", raw: bytes
     ) -> None:
-        """`/health/live` and `/health/ready`, outside authentication."""
+        """`/health/live` and `/health/ready`, outside authentication; below the path
+        prefix as well."""
         if scope["method"] not in {"GET", "HEAD"}:
             answer = answers.rejected(MethodUnknown("A probe can only be read."))
             answer.headers["allow"] = "GET, HEAD"
@@ -233,7 +240,7 @@ class Gate:
         elif running is None:
             status, body = 503, {"status": "not ready", "problems": [NOT_STARTED]}
         else:
-            status, body = await running.probe(path)
+            status, body = await running.probe()
         await answers.send(status, body)(scope, receive, send)
 
     async def _mounted(
@@ -243,13 +250,18 @@ class Gate:
         path = b"/" + raw.lstrip(b"/")
         for prefix, app in self._mounts.items():
             if path == prefix or path.startswith(prefix + b"/"):
-                root = scope.get("root_path", "") + prefix.decode()
-                await app({**scope, "root_path": root}, receive, send)
+                whole: bytes = scope.get("raw_path") or scope["path"].encode()
+                root = whole[: len(whole) - len(raw)] + prefix
+                await app({**scope, "root_path": root.decode()}, receive, send)
                 return True
         return False
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if await self._mounted(scope, receive, send, inner_path(scope)):
+        running = self._started()
+        raw = inner_path(scope)
+        if running is not None and await self._mounted(
+            scope, receive, send, raw.removeprefix(running.prefix)
+        ):
             return
         await receive()
         await send({"type": "websocket.close", "code": 1000})
@@ -353,6 +365,18 @@ def inner_path(scope: Scope) -> bytes:
     if root and raw.startswith(root + b"/"):
         return raw[len(root) :]
     return raw
+
+
+def below(prefix: bytes, raw: bytes) -> bytes:
+    """The path below OSBKIT_PATH_PREFIX.
+
+    Raises:
+        NotThere: it is not below it.
+    """
+    path = b"/" + raw.lstrip(b"/")
+    if not path.startswith(prefix + b"/"):
+        raise NotThere(headers.UNKNOWN)
+    return path[len(prefix) :]
 
 
 def accepts_gzip(header: bytes) -> bool:

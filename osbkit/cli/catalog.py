@@ -5,7 +5,10 @@ schemas of its backends), of a Broker's application, or of a Catalog. The rules
 stand in `osbkit.catalog.rules`, the bytes are made in `osbkit.catalog.wire`.
 """
 
+import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -128,20 +131,26 @@ def catalog_named(named: str) -> "Catalog":
         CatalogInvalid: it cannot be read, or its values have the wrong type.
         Unusable: the module or the name is not there, or is something else.
     """
-    from pathlib import Path
-
     from osbkit.catalog import Catalog
-    from osbkit.cli.loading import broker_in, load
 
     if ":" not in named or Path(named).exists():
         return Catalog.from_yaml(named)
+    with redirect_stdout(sys.stderr):  # an author's module may print or log
+        return _catalog_of_module(named)
+
+
+def _catalog_of_module(named: str) -> "Catalog":
+    from osbkit.catalog import Catalog
+    from osbkit.cli.loading import broker_behind, load
+
     found = load(named)
     if isinstance(found, Catalog):
         return found
-    broker = broker_in(found)
+    broker = broker_behind(found, named)
     if broker is None:
         raise Unusable(
-            f"{named} is a {type(found).__name__}: neither a Catalog nor a Broker.",
+            f"{named} is a {type(found).__name__}: neither a Catalog nor a Broker nor"
+            " the application of one.",
             hint="Name the Broker itself, as in examples.queue_broker.app:broker",
         )
     return broker.catalog

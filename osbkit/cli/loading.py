@@ -93,6 +93,20 @@ def broker_in(value: object) -> "Broker | None":
     return value if isinstance(value, Broker) else None
 
 
+def broker_behind(value: object, target: str) -> "Broker | None":
+    """The Broker that the value is, or whose application it is.
+
+    Args:
+        target: what the value was loaded as; its module is searched.
+    """
+    broker = broker_in(value)
+    if broker is not None:
+        return broker
+    module = sys.modules[target.partition(":")[0]]
+    brokers = filter(None, map(broker_in, vars(module).values()))
+    return next((each for each in brokers if each.app is value), None)
+
+
 def application_in(value: object) -> "ASGIApp | None":
     """The application to serve: of a Broker its own, else the value itself."""
     from starlette.applications import Starlette

@@ -53,15 +53,23 @@ class House:
         """Waits for operations."""
         return Waiting(self.store, self.engine)
 
-    def placed(self, service_id: str, plan_id: str) -> tuple[ServiceOffering, Plan]:
+    def placed(
+        self,
+        service_id: str,
+        plan_id: str,
+        visible: frozenset[str] | None = None,
+    ) -> tuple[ServiceOffering, Plan]:
         """Offering and plan of a request for something new.
+
+        Args:
+            visible: the offerings that the caller may see; None for all.
 
         Raises:
             Malformed: not a pair of the catalog. Spec: "MUST be ... from the
                 catalog", 400 "invalid data".
         """
         offering = self.catalog.offering(service_id)
-        if offering is None:
+        if offering is None or not offering.visible_to(visible):
             raise Malformed("service_id is not the id of an offering in the catalog.")
         plan = self.catalog.plan(service_id, plan_id)
         if plan is None:

@@ -105,7 +105,7 @@ class Instances:
         asked = asked_by(identity)
         refusal: RequestRejected | None = None
         try:
-            await self._judge_provision(fresh, wanted, asked)
+            await self._judge_provision(caller, fresh, wanted, asked)
             if mode == "async" and not accepts_incomplete:
                 raise AsyncRequired
         except RequestRejected as rejected:
@@ -166,11 +166,11 @@ class Instances:
         )
 
     async def _judge_provision(
-        self, fresh: Instance, wanted: WantedInstance, asked: Json
+        self, caller: Caller, fresh: Instance, wanted: WantedInstance, asked: Json
     ) -> None:
         """Everything that can be refused before anything is recorded."""
         house = self._house
-        _, plan = house.placed(wanted.service_id, wanted.plan_id)
+        _, plan = house.placed(wanted.service_id, wanted.plan_id, caller.offerings)
         require_version(plan, wanted.maintenance_version)
         rules = house.rules[wanted.service_id, wanted.plan_id]
         fitting(rules.create, wanted.parameters)
