@@ -136,3 +136,57 @@ def test_a_catalog_of_a_module_is_shown(osbkit, document, tmp_path, monkeypatch)
     assert "tiny" in shown.stdout
     assert wrong.exit_code == 2
     assert "neither a Catalog nor a Broker" in wrong.stderr
+
+
+@pytest.mark.parametrize("name", ["broker", "app"])
+def test_a_broker_shows_its_catalog_with_the_schemas_of_its_models(
+    osbkit, document, write, tmp_path, monkeypatch, name
+):
+    """What the author's module prints stays out of the JSON."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    document["services"][0]["plans"].pop()
+    module = f"my_broker_{name}"
+    (tmp_path / f"{module}.py").write_text(AUTHOR.format(path=write(document)))
+
+    shown = osbkit("catalog", "show", f"{module}:{name}", "--json")
+    validated = osbkit("catalog", "validate", f"{module}:{name}", "--json")
+
+    assert shown.exit_code == 0, shown.output
+    [plan] = json.loads(shown.stdout)["services"][0]["plans"]
+    create = plan["schemas"]["service_instance"]["create"]["parameters"]
+    assert create["properties"]["size"]["type"] == "integer"
+    assert json.loads(validated.stdout)["valid"] is True
+
+
+def test_a_broker_without_a_backend_for_a_plan_is_a_sentence(
+    osbkit, document, write, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    text = AUTHOR.format(path=write(document)).replace('{"queue":', '{"other":')
+    (tmp_path / "unfit_broker.py").write_text(text)
+
+    result = osbkit("catalog", "validate", "unfit_broker:broker")
+
+    assert result.exit_code == 1
+    assert "do not fit the catalog" in result.stderr
+
+
+AUTHOR = """
+from osbkit import Bound, Broker, Catalog, NoParameters, ServiceBackend
+from pydantic import BaseModel
+
+class Parameters(BaseModel, extra="forbid"):
+    size: int = 1
+
+class Backend(ServiceBackend[Parameters, NoParameters]):
+    async def provision(self, request, run): ...
+    async def deprovision(self, request, run): ...
+    async def bind(self, request, run): return Bound()
+    async def unbind(self, request, run): ...
+
+print("hello from the author")
+broker = Broker(catalog=Catalog.from_yaml({path!r}), backends={{"queue": Backend()}})
+app = broker.app
+"""

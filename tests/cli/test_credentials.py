@@ -101,3 +101,10 @@ def test_a_label_that_the_setting_cannot_hold_is_refused(osbkit, label):
 
     assert result.exit_code == 2
     assert "--label" in result.stderr
+
+
+def test_a_password_that_is_no_text_is_refused(osbkit):
+    result = osbkit("credentials", "hash", input=b"\xff\xfe\n")
+
+    assert result.exit_code == 1
+    assert "UTF-8" in result.stderr

@@ -1,5 +1,6 @@
 """`osbkit serve`, and how it finds what to serve."""
 
+import importlib
 import json
 import logging
 import signal
@@ -19,8 +20,10 @@ from osbkit.settings import Settings
 
 MODULE = """
 from fastapi import FastAPI
+from osbkit import Broker, Catalog
 
 app = FastAPI()
+broker = Broker(catalog=Catalog(services=[]), backends={})
 number = 5
 
 class Holder:
@@ -53,6 +56,14 @@ def test_an_application_is_found_in_the_working_directory(module):
     assert isinstance(load_application(f"{name}:Holder.inner"), FastAPI)
 
 
+def test_of_a_broker_its_application_is_served(module):
+    name = module()
+
+    served = load_application(f"{name}:broker")
+
+    assert served is importlib.import_module(name).broker.app
+
+
 @pytest.mark.parametrize(
     ("target", "words"),
     [
@@ -61,7 +72,7 @@ def test_an_application_is_found_in_the_working_directory(module):
         pytest.param("nowhere.app:app", ["'nowhere'", "directory"], id="no module"),
         pytest.param("{}.py:app", ["Write {}:app"], id="a path"),
         pytest.param("./a/{}.py:app", ["Write a.{}:app"], id="a longer path"),
-        pytest.param("{}:ap", ["no 'ap'", "{}:app"], id="no such name"),
+        pytest.param("{}:ap", ["no 'ap'", "{0}:app, {0}:broker"], id="no such name"),
         pytest.param("{}:number", ["is a int", "{}:app"], id="something else"),
     ],
 )
@@ -92,6 +103,15 @@ def test_a_module_without_any_application_says_so(osbkit, module):
 
     assert result.exit_code == 2
     assert "no Broker and no FastAPI application" in result.stderr
+
+
+def test_a_slip_of_the_pen_is_recognised(osbkit, module):
+    name = module("application = 5")
+
+    result = osbkit("serve", f"{name}:aplication")
+
+    assert result.exit_code == 2
+    assert f"Did you mean {name}:application?" in result.stderr
 
 
 def test_a_start_refused_at_import_is_one_sentence_and_status_3(osbkit, module):

@@ -40,7 +40,7 @@ class Clock:
 
     sleep: Callable[[float], None] = time.sleep
     now: Callable[[], float] = time.monotonic
-    interval: float = 2.0
+    interval: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
