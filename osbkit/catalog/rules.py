@@ -23,7 +23,7 @@ from osbkit.catalog.fields import (
     SETTINGS_KEY,
 )
 from osbkit.catalog.findings import Finding, Remark, told
-from osbkit.catalog.json_rules import DEEPEST, unfit_for_json
+from osbkit.catalog.json_rules import unfit_for_json, walkable
 from osbkit.catalog.metadata_rules import offering_metadata, plan_metadata
 from osbkit.catalog.places import Place, spell
 from osbkit.errors import CatalogInvalid
@@ -57,11 +57,7 @@ _PERMISSIONS: Final = ("syslog_drain", "route_forwarding", "volume_mount")
 
 def findings(catalog: "Catalog") -> list[Finding]:
     """Everything that is wrong with a catalog, errors and warnings, at once."""
-    try:
-        document = catalog.document()
-    except ValueError:  # only data made in Python can do that
-        problem = "holds an object that lies in itself"
-        return [Finding("catalog", problem, "Make metadata and schemas of plain data.")]
+    document = catalog.document()
     return told(document, remarks(document))
 
 
@@ -85,9 +81,9 @@ def validate(catalog: "Catalog", more: Iterable[Finding] = ()) -> list[Finding]:
 
 def remarks(document: Object) -> list[Remark]:
     """What the rules say of plain data in the shape of a catalog."""
-    unfit = list(unfit_for_json(document, ()))
-    if any(len(remark.place) >= DEEPEST for remark in unfit):
-        return unfit  # it may be endless: no rule can walk it
+    unfit = list(unfit_for_json(document))
+    if not walkable(unfit):
+        return unfit
     offerings = list(_objects(document, (), "services"))
     plans = [
         (place, plan, offering)
