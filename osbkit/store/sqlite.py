@@ -117,6 +117,7 @@ class SqliteStore:
         broker_id: random, made with the database.
         alone: holding the lock file proves that no other process runs
             operations of this file.
+        closing: nothing is to be tried again, the process is about to leave.
     """
 
     alone = True
@@ -129,6 +130,7 @@ class SqliteStore:
         self._engine: sa.Engine | None = None
         self._reader: sa.Connection | None = None
         self.broker_id = ""
+        self.closing = False
 
     async def open(self) -> None:
         """Take the lock, make or upgrade the tables, check the keys.
@@ -182,6 +184,7 @@ class SqliteStore:
 
     async def close(self) -> None:
         """Finish what is queued and close both connections."""
+        self.closing = True
         await asyncio.to_thread(self._close)
 
     def _close(self) -> None:
