@@ -25,6 +25,7 @@ from osbkit.backends.registry import Registry
 from osbkit.catalog import (
     Catalog,
     CatalogPages,
+    Finding,
     PlanRules,
     put_schemas,
     rules_of,
@@ -52,6 +53,12 @@ class Offer:
     catalog: Catalog
     pages: CatalogPages
     rules: dict[tuple[str, str], PlanRules]
+    warnings: list[Finding]
+
+    def warn(self) -> None:
+        """Tell the operator what platforms will not like."""
+        for warning in self.warnings:
+            log.warning("catalog.finding", finding=str(warning))
 
 
 def offer_of(catalog: Catalog, registry: Registry) -> Offer:
@@ -63,14 +70,13 @@ def offer_of(catalog: Catalog, registry: Registry) -> Offer:
     registry.require_fit(catalog)
     models = registry.models(catalog)
     complete, findings = put_schemas(catalog, models)
-    for warning in validate(complete, findings):
-        log.warning("catalog.finding", finding=str(warning))
+    warnings = validate(complete, findings)
     rules = {
         (offering.id, plan.id): rules_of(plan, models[offering.id, plan.id])
         for offering in catalog.services
         for plan in offering.plans
     }
-    return Offer(complete, CatalogPages(complete), rules)
+    return Offer(complete, CatalogPages(complete), rules, warnings)
 
 
 class Running:
@@ -131,9 +137,8 @@ class Broker:
             authentication.
         settings: instead of the environment, for tests and for embedding.
 
-    Raises:
-        CatalogInvalid, BackendsInvalid: at once where the catalog is given, else
-            at the start.
+    The catalog and the backends are checked against each other at the start, in
+    the lifespan: there a refusal is one message and no traceback.
     """
 
     def __init__(
@@ -185,6 +190,7 @@ class Broker:
             CatalogInvalid, BackendsInvalid: the old catalog stays in force.
         """
         fresh = self.offer()
+        fresh.warn()
         running = self._running
         if running is not None:
             running.house.catalog = fresh.catalog
@@ -201,6 +207,7 @@ class Broker:
         settings = self._settings or Settings.from_environment()
         telemetry.configure(settings.log_level, settings.log_format)
         offer = self.offer()
+        offer.warn()
         async with AsyncExitStack() as stack:
             store = await self._open_store(settings, stack)
             await self._open_backends(settings, store.broker_id, stack)

@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from osbkit.api import answers, headers
 from osbkit.api.endpoints import KEY, add_routes
-from osbkit.api.gate import App, Gate, Started
+from osbkit.api.gate import FAULT, App, Gate, Started
 from osbkit.errors import MethodUnknown, NotThere, RequestRejected
 
 TELEMETRY: TelemetryConfig = {"logs": False, "metrics": False, "tracing": False}
@@ -42,6 +42,7 @@ class BrokerApp(FastAPI):
             exception_handlers={
                 HTTPException: _framework_refused,
                 RequestRejected: _rejected,
+                Exception: _fault,
             },
         )
         self._start = lifespan
@@ -63,6 +64,11 @@ async def _rejected(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestRejected)
     call = request.scope.get(KEY)
     return answers.rejected(error, call.version if call else headers.NEWEST)
+
+
+async def _fault(request: Request, error: Exception) -> Response:
+    """Instead of Starlette's text/plain; it is raised on, and the gate logs it."""
+    return answers.send(500, {"description": FAULT})
 
 
 async def _framework_refused(request: Request, error: Exception) -> Response:

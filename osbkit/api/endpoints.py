@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from osbkit.api import answers, headers, wire
 from osbkit.domain import Caller, Identity
+from osbkit.errors import NotThere
 from osbkit.lifecycle.bindings import Bindings
 from osbkit.lifecycle.instances import Instances
 from osbkit.lifecycle.polling import Polling
@@ -49,8 +50,15 @@ class Call:
 
 
 def call_of(request: Request) -> Call:
-    """What the gate put into the scope."""
-    call: Call = request.scope[KEY]
+    """What the gate put into the scope.
+
+    Raises:
+        NotThere: it put nothing there: a path that only looks like one of ours
+            once it is decoded (`/v2%2Fservice_instances/…`).
+    """
+    call: Call | None = request.scope.get(KEY)
+    if call is None:
+        raise NotThere(headers.UNKNOWN)
     return call
 
 

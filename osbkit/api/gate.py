@@ -180,7 +180,7 @@ class Gate:
             return
         if not length.isdigit():
             raise Malformed("The header Content-Length is not a number.")
-        if int(length) > limit:
+        if len(length) > 18 or int(length) > limit:
             raise wire.too_large(limit)
 
     async def _catalog(

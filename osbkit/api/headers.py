@@ -5,13 +5,14 @@ Spec: "API Version Header", "Originating Identity", "Request Identity",
 """
 
 import base64
-import binascii
-import json
 import re
 from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
+from pydantic_core import from_json
+
+from osbkit.catalog.json_text import flaws
 from osbkit.domain import Identity
 from osbkit.errors import Malformed, NotThere, VersionUnsupported
 
@@ -65,11 +66,12 @@ def identity_of(value: bytes | None) -> Identity | None:
     text = encoded.strip()
     try:
         padded = text.translate(STANDARD) + b"=" * (-len(text) % 4)
-        said = json.loads(base64.b64decode(padded, validate=True))
+        raw = base64.b64decode(padded, validate=True)
+        said = from_json(raw)
         name = platform.decode("ascii")
-    except (binascii.Error, ValueError, RecursionError):
+    except ValueError:
         return None
-    if not name or not isinstance(said, dict):
+    if not name or not isinstance(said, dict) or flaws(raw):
         return None
     return Identity(platform=name, value=said)
 

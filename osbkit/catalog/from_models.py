@@ -132,9 +132,10 @@ def _written(
     """The schemas of one plan, those of its models included."""
     schemas = plan.schemas.model_dump(exclude_unset=True) if plan.schemas else {}
     found: list[Remark] = []
+    refused: set[type[BaseModel]] = set()
     for given, whose, verb, make in _PLACES:
         model: type[BaseModel] | None = getattr(models, given)
-        if model is None:
+        if model is None or model in refused:
             continue
         at = (*place, whose, verb, "parameters")
         if schema_at(plan, whose, verb) is not None:
@@ -146,6 +147,7 @@ def _written(
             schema = make(model)
         except ModelUnfit as unfit:
             found += _of_model(unfit, model, at)
+            refused.add(model)
             continue
         schemas.setdefault(whose, {}).setdefault(verb, {})["parameters"] = schema
     return (Schemas.model_validate(schemas) if schemas else None), found

@@ -67,6 +67,7 @@ class Recorded:
     work: Work | None = None
     running: Operation | None = None
     halted: tuple[Operation, ...] = ()
+    leftover: bool = False
 
 
 class Bindings:
@@ -257,6 +258,8 @@ class Bindings:
     def _start(self, recorded: Recorded) -> None:
         """After the COMMIT, whether or not the caller is still there."""
         self._house.engine.halt(recorded.halted)
+        if recorded.leftover:
+            self._house.engine.look_after(recorded.binding.instance_id)
         if recorded.work is not None:
             self._house.engine.take(recorded.work)
 
@@ -422,7 +425,7 @@ def record_bind(
     operation = keyed(replace(operation, binding_generation=stands.generation))
     operations.add(db, operation)
     work = Work(operation=operation, instance=instance, binding=stands)
-    return Recorded(stands, work)
+    return Recorded(stands, work, leftover=decision.leftover)
 
 
 def bind_again(

@@ -84,7 +84,7 @@ def on_provision(
     """
     if found is None:
         return Begin(generation=1)
-    mine = of_instance(running)
+    mine = platforms(of_instance(running))
     if not mine and (found.state is ResourceState.GONE or over(found)):
         return Begin(generation=found.generation + 1, leftover=found.residue)
     if found.platform != platform:
@@ -173,7 +173,11 @@ def on_bind(
         OperationInProgress: the instance is being changed, or the binding removed.
     """
     there = instance_of(instance, platform)
-    mine = [op for op in running if found is not None and is_of(op, found)]
+    mine = [
+        operation
+        for operation in platforms(running)
+        if found is not None and is_of(operation, found)
+    ]
     if any(operation.kind is OperationKind.UNBIND for operation in mine):
         raise OperationInProgress
     if found is not None and (mine or not binding_over(found, there)):
@@ -258,6 +262,11 @@ def binding_over(found: Binding, instance: Instance) -> bool:
 def of_instance(running: Iterable[Operation]) -> list[Operation]:
     """The operations on the instance itself."""
     return [operation for operation in running if operation.binding_id is None]
+
+
+def platforms(running: Iterable[Operation]) -> list[Operation]:
+    """Those that a platform asked for; the rest is the broker's own account."""
+    return [operation for operation in running if operation.kind not in OWN_ACCOUNT]
 
 
 def is_of(operation: Operation, binding: Binding) -> bool:

@@ -69,12 +69,14 @@ class Recorded:
         work: a new operation to start; None if there is nothing to start.
         running: the operation that the request joined.
         halted: operations whose calls are to return.
+        leftover: a clean-up of the generation before was recorded with it.
     """
 
     instance: Instance
     work: Work | None = None
     running: Operation | None = None
     halted: tuple[Operation, ...] = ()
+    leftover: bool = False
 
 
 class Instances:
@@ -209,6 +211,8 @@ class Instances:
     def _start(self, recorded: Recorded) -> None:
         """After the COMMIT, whether or not the caller is still there."""
         self._house.engine.halt(recorded.halted)
+        if recorded.leftover:
+            self._house.engine.look_after(recorded.instance.instance_id)
         if recorded.work is not None:
             self._house.engine.take(recorded.work)
 
@@ -546,7 +550,8 @@ def begin_again(
     operation = keyed(replace(operation, generation=generation))
     operations.add(db, operation)
     stands = replace(again, revision=again.revision + 1)
-    return Recorded(stands, Work(operation=operation, instance=stands))
+    work = Work(operation=operation, instance=stands)
+    return Recorded(stands, work, leftover=decision.leftover)
 
 
 def joined(

@@ -208,12 +208,12 @@ def _cleaned(db: sa.Connection, operation: Operation, moment: int) -> None:
             bindings.save(db, replace(clean, state=ResourceState.FAILED))
         return
     instance = instances.lock(db, operation.instance_id)
+    bindings.end_all(db, operation.instance_id, operation.generation, moment)
     if (
         instance is not None
         and instance.generation == operation.generation
         and instance.state is ResourceState.FAILED
     ):
-        bindings.end_all(db, instance.instance_id, instance.generation, moment)
         clean_one = gone(instance, moment)
         instances.save(db, replace(clean_one, state=ResourceState.FAILED))
 

@@ -40,6 +40,8 @@ from osbkit.telemetry import log, trouble
 LEASE = 15.0
 RENEW = 5.0
 MAX_CLAIMS = 5
+SUSPECT = 2
+SUSPICION = 30.0
 POLL = 0.5
 HOUSEKEEPING = 3600.0
 TOMBSTONE_DAYS = 90
@@ -176,19 +178,33 @@ class EmbeddedEngine:
         Holding the lock file of a SQLite database proves that no other process
         runs its operations, so nothing has to wait for a lease.
         """
-        for operation in await self._store.read(operations.all_open):
-            if operation.stop_asked:
-                await self._store.write(partial(_forget_halted, operation=operation))
-            elif (
-                operation.run_at is not None
-                and operation.run_at > now()
-                and (operation.owner is None)
-            ):
+        await self._store.write(settle_halted)
+        live = await self._store.read(operations.all_open)
+        for operation in live:
+            if operation.owner is None and (operation.run_at or 0) > now():
                 self._later(operation)
-            else:
-                await self._take_up(operation)
+        due = [one for one in live if one.id not in self._timers]
+        suspects = [one for one in due if one.claims >= SUSPECT]
+        await asyncio.gather(
+            *(self._claim(one.id) for one in due if one.claims < SUSPECT)
+        )
+        self._spawn(self._one_by_one(suspects))
         self._spawn(self._heart())
         self._spawn(self._housekeeping())
+
+    async def _one_by_one(self, suspects: list[Operation]) -> None:
+        """Take up what was running when the process died, more than once.
+
+        One of them may have killed it; side by side the others would be counted,
+        and parked, with it.
+        """
+        for operation in suspects:
+            if self._stopping.is_set():
+                return
+            await self._claim(operation.id)
+            handle = self._handles.get(operation.id)
+            if handle is not None:
+                await asyncio.wait({handle.done, self._left()}, timeout=SUSPICION)
 
     def leave(self) -> None:
         """The process was told to stop: nobody waits any longer."""
@@ -199,6 +215,7 @@ class EmbeddedEngine:
     async def close(self, grace: float = 8.0) -> None:
         """Ask every call to return, and leave what does not to the next start."""
         self.leave()
+        self._store.closing = True
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
@@ -281,15 +298,24 @@ class EmbeddedEngine:
         except (Interrupted, LeaseLost):
             await self._tell_as_stored(handle)
         except Unavailable:
-            handle.done.cancel()
+            self._try_later(handle)
         except Exception as error:  # noqa: BLE001 (one fault must not stop the others)
             log.error("engine.fault", operation=operation.id, **trouble(error))
-            handle.done.cancel()
+            self._try_later(handle)
         finally:
             self._handles.pop(operation.id, None)
 
+    def _try_later(self, handle: Handle) -> None:
+        """Nothing could be recorded: the row is still live, so claim it again."""
+        handle.done.cancel()
+        self._handles.pop(handle.operation.id, None)
+        if not self._stopping.is_set():
+            due = now() + int(RENEW * MICROSECONDS)
+            self._later(replace(handle.operation, run_at=due))
+
     async def _tell_as_stored(self, handle: Handle) -> None:
         """Another ended it: those who wait get what the row says."""
+        self.look_after(handle.operation.instance_id)
         if self._store.closing:
             handle.done.cancel()
             return
@@ -303,13 +329,21 @@ class EmbeddedEngine:
         """Schedule the clean-up that a failed roll-back recorded."""
         if ended.state == "succeeded" and ended.kind is not OperationKind.SWEEP:
             return
-        await self.schedule_own_account(ended.instance_id)
+        await self._own_account(ended.instance_id)
 
-    async def schedule_own_account(self, instance_id: str) -> None:
+    def look_after(self, instance_id: str) -> None:
+        """Something was recorded on the broker's own account."""
+        if not self._stopping.is_set():
+            self._spawn(self._own_account(instance_id))
+
+    async def _own_account(self, instance_id: str) -> None:
         """Give every clean-up and sweep of an instance its timer."""
-        opened = await self._store.read(
-            partial(operations.open_of, instance_id=instance_id)
-        )
+        try:
+            opened = await self._store.read(
+                partial(operations.open_of, instance_id=instance_id)
+            )
+        except Unavailable:
+            return  # the next start finds it
         for other in opened:
             known = other.id in self._timers or other.id in self._handles
             if other.kind in endings.OWN and other.live and not known:
@@ -394,9 +428,11 @@ def park(db: sa.Connection, operation: Operation) -> None:
     endings.failed(db, work, failure)
 
 
-def _forget_halted(db: sa.Connection, operation: Operation) -> None:
-    """The process of a halted call is dead, so its call has ended."""
-    operations.stopped(db, operation.id, now())
+def settle_halted(db: sa.Connection) -> None:
+    """The process of every halted call is dead, so these calls have ended."""
+    for operation in operations.all_open(db):
+        if operation.stop_asked:
+            endings.stopped(db, operation)
 
 
 def forget(db: sa.Connection, days: float, moment: Callable[[], int] = now) -> int:

@@ -14,11 +14,13 @@ fence, so one that lost its claim changes nothing and never rolls back.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from enum import StrEnum
 from functools import partial
 from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 from osbkit.backends.contract import Bound
 from osbkit.backends.registry import AnyBackend, Registry
@@ -156,7 +158,7 @@ class Executor:
         self._room = asyncio.Semaphore(concurrency)
         self._span = span
         self._returned = returned
-        self._turns: dict[str, asyncio.Lock] = {}
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def execute(self, handle: Handle) -> Operation:
         """Work on a claimed operation until it has ended.
@@ -167,25 +169,33 @@ class Executor:
             LeaseLost: another runner has it.
         """
         try:
-            return await self._through(handle)
+            return await self._there_or_back(handle)
         except LeaseLost:
-            if handle.reason is Reason.ABANDONED:
-                return await self._back(handle, late())
             await self._halted(handle)
             raise
         except Interrupted as interrupted:
+            if interrupted.reason is Reason.STOPPING:
+                await self._release(handle)
+            else:
+                await self._halted(handle)
+            raise
+        finally:
+            handle.returned.set()
+
+    async def _there_or_back(self, handle: Handle) -> Operation:
+        try:
+            return await self._through(handle)
+        except LeaseLost:
+            if handle.asked is not Reason.ABANDONED:
+                raise
+            return await self._back(handle, late())
+        except Interrupted as interrupted:
             match interrupted.reason:
-                case Reason.HALTED:
-                    await self._halted(handle)
-                    raise
-                case Reason.STOPPING:
-                    raise
                 case Reason.ABANDONED:
                     return await self._back(handle, late())
                 case Reason.DEADLINE:
                     return await self._over_deadline(handle)
-        finally:
-            handle.returned.set()
+            raise
 
     async def _through(self, handle: Handle) -> Operation:
         if handle.work.waits:
@@ -273,7 +283,7 @@ class Executor:
         return await handle.call(verb, self._left(work.operation))
 
     async def _verb(self, backend: AnyBackend, work: Work, run: RecordedRun) -> Any:
-        async with self._room:
+        async with self._turn(backend, work), self._room:
             match work.operation.kind:
                 case OperationKind.PROVISION:
                     request = self._requests.provision(work)
@@ -286,7 +296,7 @@ class Executor:
                 case OperationKind.BIND:
                     return await self._bind(backend, work, run)
                 case OperationKind.UNBIND:
-                    return await self._unbind(backend, work, run)
+                    return await backend.unbind(self._requests.unbind(work), run)
                 case OperationKind.CLEANUP | OperationKind.SWEEP:
                     return await self._undo(backend, work, run)
 
@@ -299,19 +309,14 @@ class Executor:
     async def _bind(
         self, backend: AnyBackend, work: Work, run: RecordedRun
     ) -> bound.Answer:
-        async with self._turn(backend, work):
-            given = await backend.bind(self._requests.bind(work), run)
+        given = await backend.bind(self._requests.bind(work), run)
         if not isinstance(given, Bound):
             raise TypeError(f"{type(backend).__name__}.bind must return a Bound")
         return bound.answer(given)
 
-    async def _unbind(self, backend: AnyBackend, work: Work, run: RecordedRun) -> None:
-        async with self._turn(backend, work):
-            await backend.unbind(self._requests.unbind(work), run)
-
     def _turn(self, backend: AnyBackend, work: Work) -> Any:
         """One after the other, for backends that cannot bind in parallel."""
-        if backend.parallel_binds:
+        if backend.parallel_binds or work.binding is None:
             return NoTurn()
         return self._turns.setdefault(work.instance.uid, asyncio.Lock())
 
@@ -404,6 +409,14 @@ class Executor:
         if turned is not None:
             handle.operation = turned
         return await self._back(handle, Failure(text=text, status=503))
+
+    async def _release(self, handle: Handle) -> None:
+        """The process stops in peace: the next one need not suspect the operation."""
+        operation = handle.operation
+        with contextlib.suppress(LeaseLost, Unavailable):
+            await self._store.write(
+                partial(operations.postpone, operation=operation, run_at=now())
+            )
 
     async def _halted(self, handle: Handle) -> None:
         """Our rows belong to what halted us; only say that the call returned."""

@@ -121,6 +121,8 @@ class SqliteStore:
     """
 
     alone = True
+    closing: bool
+    """The broker is stopping: nobody retries a write any longer."""
 
     def __init__(self, path: Path, keys: str | None = None) -> None:
         self._path = path

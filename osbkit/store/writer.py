@@ -166,7 +166,10 @@ def _tell(results: list[tuple[_Job, Any, BaseException | None]]) -> None:
 def _resolve(answers: list[_Answer]) -> None:
     for future, committed, result, error in answers:
         if error is None and committed is not None:
-            committed(result)
+            try:
+                committed(result)
+            except Exception as fault:  # noqa: BLE001 (the neighbours must be told)
+                log.error("store.committed_failed", **trouble(fault))
         if future.cancelled():
             continue
         if error is not None:
