@@ -32,11 +32,12 @@ def of_database(db: sa.Connection) -> str:
     broker_id = secrets.token_hex(16)
     proof = ring_of(db).seal({"broker_id": broker_id}, PLACE, "keys")
     db.execute(
-        sa.insert(meta),
-        [
-            {"name": "broker_id", "value": broker_id},
-            {"name": "keys", "value": (proof or b"").hex()},
-        ],
+        sa.insert(meta).values(  # one statement: the reader's connection autocommits
+            [
+                {"name": "broker_id", "value": broker_id},
+                {"name": "keys", "value": (proof or b"").hex()},
+            ]
+        )
     )
     return broker_id
 

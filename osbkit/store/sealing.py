@@ -98,8 +98,8 @@ class KeyRing:
         """
         if blob is None:
             return None
-        label = blob[2 : 2 + blob[1]].decode("ascii", "replace")
-        start = 2 + blob[1]
+        start = 2 + blob[1] if len(blob) > 1 and blob[0] == FORMAT else len(blob)
+        label = blob[2:start].decode("ascii", "replace")
         key = self._keys.get(label)
         if key is None:
             raise DatabaseUnusable(
@@ -112,7 +112,7 @@ class KeyRing:
                 blob[start + NONCE :],
                 f"{place}/{uid}".encode(),
             )
-        except InvalidTag:
+        except (InvalidTag, ValueError):  # ValueError: cut within the nonce
             raise DatabaseUnusable(
                 f"A value of {place} does not open with the key labelled {label!r}:"
                 " the key is another one, or the row was changed from outside."

@@ -48,6 +48,7 @@ class Writer:
         )
         self._ready: Future[None] = Future()
         self._closed = False
+        self._door = threading.Lock()  # nothing is queued behind the end
 
     def start(self) -> None:
         """Start the thread and wait until its connection is open."""
@@ -69,18 +70,20 @@ class Writer:
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        if self._closed:
-            raise Unavailable(AWAY)
-        try:
-            self._queue.put_nowait((unit, loop, future, committed))
-        except queue.Full:
-            raise Unavailable(FULL, retry_after=1) from None
+        with self._door:
+            if self._closed:
+                raise Unavailable(AWAY)
+            try:
+                self._queue.put_nowait((unit, loop, future, committed))
+            except queue.Full:
+                raise Unavailable(FULL, retry_after=1) from None
         return await future
 
     def close(self) -> None:
         """Finish what is queued, then close the connection."""
-        if not self._closed:
-            self._closed = True
+        with self._door:
+            first, self._closed = not self._closed, True
+        if first:
             self._queue.put(None)
             self._thread.join()
 
