@@ -15,30 +15,49 @@ from osbkit.backends.contract import (
     AnyParameters,
     ServiceBackend,
 )
+from osbkit.backends.threaded import BlockingBackend, ThreadedBackend
 from osbkit.catalog import Catalog, Plan, PlanModels, ServiceOffering
 from osbkit.domain import Json
 from osbkit.errors import BackendsInvalid, Unavailable
 
 AnyBackend = ServiceBackend[Any, Any]
+CONTRACTS = (ServiceBackend, BlockingBackend)
+"""What an author subclasses."""
+
+
+def author_of(backend: AnyBackend) -> AnyBackend | BlockingBackend[Any, Any]:
+    """The object that an author wrote: an adapter stands for another."""
+    return backend.author if isinstance(backend, ThreadedBackend) else backend
 
 
 def models_of(backend: AnyBackend) -> tuple[type[BaseModel], type[BaseModel]]:
     """P and B of a backend's class: what stands in `ServiceBackend[P, B]`."""
-    for cls in type(backend).__mro__:
-        for base in cls.__dict__.get("__orig_bases__", ()):
-            if get_origin(base) is ServiceBackend:
-                found = [
-                    part if isinstance(part, type) else AnyParameters
-                    for part in get_args(base)
-                ]
-                found += [AnyParameters] * (2 - len(found))
-                return found[0], found[1]
-    return AnyParameters, AnyParameters
+    found = [
+        part if isinstance(part, type) else AnyParameters
+        for part in arguments(type(author_of(backend)))
+    ]
+    found += [AnyParameters] * (2 - len(found))
+    return found[0], found[1]
+
+
+def arguments(cls: Any) -> tuple[Any, ...]:
+    """The type arguments that reach the contract, through classes in between."""
+    for base in cls.__dict__.get("__orig_bases__", cls.__bases__):
+        origin, given = get_origin(base) or base, get_args(base)
+        if origin in CONTRACTS:
+            return given
+        if isinstance(origin, type) and issubclass(origin, CONTRACTS):
+            filled = dict(
+                zip(getattr(origin, "__parameters__", ()), given, strict=False)
+            )
+            return tuple(filled.get(part, part) for part in arguments(origin))
+    return ()
 
 
 def writes(backend: AnyBackend, verb: str) -> bool:
     """Whether the author wrote this verb."""
-    return getattr(type(backend), verb) is not getattr(ServiceBackend, verb)
+    written = getattr(type(author_of(backend)), verb, None)
+    return written not in {None, *(getattr(contract, verb) for contract in CONTRACTS)}
 
 
 class Registry:
@@ -90,7 +109,8 @@ class Registry:
 
     def instance_model(self, key: str, plan: str) -> type[BaseModel]:
         """The model of an instance's parameters on a plan."""
-        return self.backend(key).plan_parameters.get(plan, self._models[key][0])
+        narrower = author_of(self.backend(key)).plan_parameters
+        return narrower.get(plan, self._models[key][0])
 
     def binding_model(self, key: str) -> type[BaseModel]:
         """The model of a binding's parameters."""
@@ -145,14 +165,17 @@ class Registry:
                     )
                     continue
                 used.add(key)
-                yield from self._missing_verbs(catalog, key, offering, plan)
+                if isinstance(self._backends[key], ServiceBackend):
+                    yield from self._missing_verbs(catalog, key, offering, plan)
         for key in self._backends.keys() - used:
             yield (
                 f"backend {key!r} serves no plan: name an offering of the catalog, or"
                 " offering/plan"
             )
         for key, backend in self._backends.items():
-            if not isinstance(backend, ServiceBackend):
+            if isinstance(backend, BlockingBackend):
+                yield f"backend {key!r} blocks: give threaded(…) of it"
+            elif not isinstance(backend, ServiceBackend):
                 yield (
                     f"backend {key!r} is not a ServiceBackend: subclass it, and give"
                     " an instance of the class, not the class"
@@ -162,7 +185,9 @@ class Registry:
         self, catalog: Catalog, key: str, offering: ServiceOffering, plan: Plan
     ) -> Iterator[str]:
         backend = self._backends[key]
-        where = f"{type(backend).__name__} (plan {offering.name}/{plan.name})"
+        where = (
+            f"{type(author_of(backend)).__name__} (plan {offering.name}/{plan.name})"
+        )
         if catalog.bindable(offering, plan):
             for verb in ("bind", "unbind"):
                 if not writes(backend, verb):
