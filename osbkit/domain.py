@@ -211,6 +211,7 @@ class Operation:
             that were halted.
         ended_at: when it was over: the result stored, or the call of a halted
             runner really returned. Until then the row is open.
+        outcome: what a bind gave, for the caller that waited; in memory only.
     """
 
     id: str
@@ -245,6 +246,7 @@ class Operation:
     begun_at: int | None = None
     created_at: int = 0
     ended_at: int | None = None
+    outcome: Json | None = field(default=None, repr=False)
 
     @property
     def live(self) -> bool:

@@ -12,10 +12,10 @@ down_revision = None
 
 
 def exact(length: int) -> sa.types.TypeEngine[str]:
-    return sa.String(length).with_variant(
-        mysql.VARCHAR(length, charset="utf8mb4", collation="utf8mb4_nopad_bin"),
-        "mysql",
-        "mariadb",
+    return (
+        sa.String(length)
+        .with_variant(mysql.VARCHAR(length, collation="utf8mb4_0900_bin"), "mysql")
+        .with_variant(mysql.VARCHAR(length, collation="utf8mb4_nopad_bin"), "mariadb")
     )
 
 
@@ -36,8 +36,8 @@ def upgrade() -> None:
     )
     op.create_table(
         "instances",
-        sa.Column("uid", exact(32), nullable=False),
         sa.Column("instance_id", exact(255), nullable=False),
+        sa.Column("uid", exact(32), nullable=False),
         sa.Column("platform", exact(255), nullable=False),
         sa.Column("service_id", exact(255), nullable=False),
         sa.Column("plan_id", exact(255), nullable=False),
@@ -58,14 +58,13 @@ def upgrade() -> None:
         sa.Column("latest", exact(32)),
         sa.Column("created_at", moment(), nullable=False),
         sa.Column("ended_at", moment()),
-        sa.PrimaryKeyConstraint("uid", name="pk_instances"),
-        sa.UniqueConstraint("instance_id", name="uq_instances_instance_id"),
+        sa.PrimaryKeyConstraint("instance_id", name="pk_instances"),
     )
     op.create_table(
         "bindings",
-        sa.Column("uid", exact(32), nullable=False),
         sa.Column("instance_id", exact(255), nullable=False),
         sa.Column("binding_id", exact(255), nullable=False),
+        sa.Column("uid", exact(32), nullable=False),
         sa.Column("platform", exact(255), nullable=False),
         sa.Column("service_id", exact(255), nullable=False),
         sa.Column("plan_id", exact(255), nullable=False),
@@ -85,10 +84,7 @@ def upgrade() -> None:
         sa.Column("latest", exact(32)),
         sa.Column("created_at", moment(), nullable=False),
         sa.Column("ended_at", moment()),
-        sa.UniqueConstraint(
-            "instance_id", "binding_id", name="uq_bindings_instance_id_binding_id"
-        ),
-        sa.PrimaryKeyConstraint("uid", name="pk_bindings"),
+        sa.PrimaryKeyConstraint("instance_id", "binding_id", name="pk_bindings"),
     )
     op.create_table(
         "operations",
@@ -129,10 +125,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_operations"),
         sa.UniqueConstraint("live_key", name="uq_operations_live_key"),
     )
-    op.create_index("ix_instances_ended_at", "instances", ["ended_at"])
-    op.create_index("ix_bindings_ended_at", "bindings", ["ended_at"])
     op.create_index(
         "ix_operations_instance_id_ended_at", "operations", ["instance_id", "ended_at"]
     )
-    op.create_index("ix_operations_run_at", "operations", ["run_at"])
-    op.create_index("ix_operations_ended_at", "operations", ["ended_at"])
+    op.create_index(
+        "ix_operations_ended_at_run_at", "operations", ["ended_at", "run_at"]
+    )

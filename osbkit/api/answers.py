@@ -30,6 +30,7 @@ SINCE: dict[str, Version] = {
 notes)."""
 UPDATE_DASHBOARD: Version = (2, 14)
 JSON = "application/json"
+FAULT = "The broker met a fault of its own. Its operator finds it in the log."
 CHALLENGE = 'Basic realm="osbkit", charset="UTF-8", Bearer realm="osbkit"'
 NO_STORE = {"cache-control": "no-store"}
 
@@ -110,6 +111,14 @@ def described(operation: Operation) -> str | None:
     if operation.live and operation.percent is not None:
         return f"{operation.description} ({operation.percent} %)"
     return operation.description
+
+
+def fault(path: str) -> Response:
+    """A fault of ours, without its text. Spec: "Polling Last Operation": a poll is
+    told to come again, as 400 and 500 there end an operation for some platforms."""
+    if path.endswith("/last_operation"):
+        return send(503, {"description": FAULT}, retrying(5))
+    return send(500, {"description": FAULT})
 
 
 def left(operation: Operation) -> Json:

@@ -10,9 +10,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from osbkit.api import answers, headers
+from osbkit.api import answers, headers, openapi
 from osbkit.api.endpoints import KEY, add_routes
-from osbkit.api.gate import FAULT, App, Gate, Started
+from osbkit.api.gate import App, Gate, Started
 from osbkit.errors import MethodUnknown, NotThere, RequestRejected
 
 TELEMETRY: TelemetryConfig = {"logs": False, "metrics": False, "tracing": False}
@@ -50,6 +50,10 @@ class BrokerApp(FastAPI):
         self._broker_mounts = mounts
         add_routes(self)
 
+    def openapi(self) -> dict[str, Any]:
+        """What `/openapi.json` serves: written, not inferred from the routes."""
+        return openapi.document()
+
     def build_middleware_stack(self) -> Any:
         """Put the gate around what FastAPI builds."""
         return Gate(
@@ -68,7 +72,7 @@ async def _rejected(request: Request, error: Exception) -> Response:
 
 async def _fault(request: Request, error: Exception) -> Response:
     """Instead of Starlette's text/plain; it is raised on, and the gate logs it."""
-    return answers.send(500, {"description": FAULT})
+    return answers.fault(request.scope["path"])
 
 
 async def _framework_refused(request: Request, error: Exception) -> Response:

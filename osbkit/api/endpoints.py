@@ -196,6 +196,9 @@ ROUTES: dict[str, dict[str, Endpoint]] = {
 
 
 def add_routes(app: Any) -> None:
-    """Put the routes on a FastAPI application."""
+    """Put the routes on a FastAPI application, before its own."""
+    own = list(app.router.routes)
+    app.router.routes.clear()
     for path, methods in ROUTES.items():
         app.add_route(path, by_method(methods), methods=list(methods))
+    app.router.routes.extend(own)

@@ -45,7 +45,6 @@ NOT_STARTED = (
     "The broker has not been started. Serve its application itself, or, where it is"
     " mounted in another one, enter `broker.lifespan()` in that one's lifespan."
 )
-FAULT = "The broker met a fault of its own. Its operator finds it in the log."
 CATALOG_HEADERS = [
     (b"content-type", b"application/json"),
     (b"cache-control", b"private, no-cache"),
@@ -158,8 +157,7 @@ class Gate:
         except Exception as error:  # noqa: BLE001 (the last handler)
             log.error("request.fault", method=scope["method"], **trouble(error))
             if not sender.begun:
-                answer = answers.send(500, {"description": FAULT})
-                await answer(scope, receive, sender)
+                await answers.fault(scope["path"])(scope, receive, sender)
 
     async def _reject(
         self,

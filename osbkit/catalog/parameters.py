@@ -13,6 +13,7 @@ so not to a model), but from draft-06 on.
 
 import json
 from collections.abc import Iterator, Mapping
+from functools import cache
 from itertools import islice
 from typing import Any, Final, Generic, Protocol, TypeVar
 
@@ -107,8 +108,7 @@ class SchemaRules:
     def __init__(self, schema: Schema, *, nulls_remove: bool = False) -> None:
         self._nulls_remove = nulls_remove
         self._patterns: dict[str, str] = {}
-        draft = draft_of(schema) or Draft4Validator
-        checker: Any = extend(draft, {"uniqueItems": _unique})  # type: ignore[no-untyped-call]
+        checker = _checker(draft_of(schema) or Draft4Validator)
         registry: Registry[Any] = Registry()  # retrieves nothing
         self._checker = checker(rebuilt(schema, self._for_python), registry=registry)
 
@@ -164,6 +164,12 @@ class AnyObject:
     def judge(self, value: Json) -> Json | Unfit:
         """Judge parameters that are parsed already, or merged."""
         return self.parse(to_json(value))
+
+
+@cache
+def _checker(draft: Any) -> Any:
+    """The validator class of a draft, with what is ours."""
+    return extend(draft, {"uniqueItems": _unique})  # type: ignore[no-untyped-call]
 
 
 def _unique(

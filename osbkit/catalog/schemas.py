@@ -8,6 +8,8 @@ a dict that are no text, validators written by hand.
 `1.0` is no integer: draft-04 says so, and so does pydantic when it is strict.
 """
 
+from copy import deepcopy
+from functools import lru_cache
 from typing import Any, Final
 
 from pydantic import BaseModel
@@ -61,6 +63,11 @@ def create_schema(model: type[BaseModel]) -> Schema:
         ModelUnfit: the model says what draft-04 cannot, is no object, or is too
             large.
     """
+    return deepcopy(_made(model))
+
+
+@lru_cache(maxsize=256)  # plans share models, and a model has up to three schemas
+def _made(model: type[BaseModel]) -> Schema:
     try:
         generated = model.model_json_schema(
             ref_template="#/definitions/{model}", schema_generator=_Generator

@@ -244,6 +244,8 @@ class Bindings:
             return Outcome(status=200, body=recorded.binding.bound or {})
         if seen.live:
             return accepted(seen, {})
+        if seen.outcome is not None:
+            return Outcome(status=done, body=seen.outcome)
         found = await house.store.read(
             partial(
                 bindings.find,
@@ -394,11 +396,20 @@ def record_bind(
     refusal: RequestRejected | None,
     polls: bool,
 ) -> Recorded:
-    """Record a bind that was judged against `seen`.
+    """Record a bind that was judged against `seen`; insert first.
 
     Raises:
         Stale: the instance has changed since; judge again.
     """
+    if (
+        refusal is None
+        and seen.state is ResourceState.READY
+        and instances.untouched(db, seen)
+        and bindings.add(db, fresh)
+    ):
+        operations.add(db, operation)
+        work = Work(operation=operation, instance=seen, binding=fresh)
+        return Recorded(fresh, work)
     instance = instances.share(db, fresh.instance_id)
     running, _ = running_of(db, instance)
     found = bindings.lock(db, fresh.instance_id, fresh.binding_id)

@@ -1,6 +1,5 @@
 """What every part of the lifecycle is given, and the small questions they share."""
 
-import secrets
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -29,6 +28,7 @@ from osbkit.lifecycle.waiting import Mode, Waiting
 from osbkit.operations.work import Requests
 from osbkit.settings import Settings
 from osbkit.store import operations
+from osbkit.store.entropy import random_bytes
 from osbkit.store.rows import now
 from osbkit.store.sealing import canonical
 from osbkit.telemetry import log, trouble
@@ -148,7 +148,7 @@ def fitting(rules: ParameterRules[Any], parameters: Json) -> None:
 
 def asked_by(identity: Identity | None, **more: Any) -> Json:
     """What an operation works towards; the seed of its secrets comes first."""
-    asked: Json = {"seed": secrets.token_hex(32), **more}
+    asked: Json = {"seed": random_bytes(32).hex(), **more}
     if identity is not None:
         asked["identity"] = {
             "platform": identity.platform,

@@ -10,9 +10,7 @@ from functools import partial
 import sqlalchemy as sa
 
 from osbkit.domain import (
-    Binding,
     Caller,
-    Instance,
     Operation,
     OperationKind,
     OperationState,
@@ -22,7 +20,7 @@ from osbkit.errors import Gone, NotThere
 from osbkit.lifecycle.decide import BINDING_UNKNOWN, INSTANCE_UNKNOWN
 from osbkit.lifecycle.house import House
 from osbkit.lifecycle.outcomes import Polled
-from osbkit.store import bindings, instances, operations
+from osbkit.store import operations
 from osbkit.store.rows import now
 
 DAY = 86_400 * 1_000_000
@@ -40,11 +38,12 @@ class Polling:
         """Spec: "Polling Last Operation for Service Instances"."""
         found = await self._house.store.read(
             partial(
-                poll_instance,
+                poll,
                 platform=caller.platform,
                 instance_id=instance_id,
+                binding_id=None,
                 wanted=operation,
-                told_until=self._told_until(),
+                told_since=self._told_since(),
             )
         )
         return Polled(operation=found)
@@ -55,63 +54,36 @@ class Polling:
         """Spec: "Polling Last Operation for Service Bindings"."""
         found = await self._house.store.read(
             partial(
-                poll_binding,
+                poll,
                 platform=caller.platform,
                 instance_id=instance_id,
                 binding_id=binding_id,
                 wanted=operation,
-                told_until=self._told_until(),
+                told_since=self._told_since(),
             )
         )
         return Polled(operation=found, of_binding=True)
 
-    def _told_until(self) -> int:
+    def _told_since(self) -> int:
         """What ended before this moment is told by 410 only."""
         return now() - self._house.settings.retention_days * DAY
 
 
-def poll_instance(
+def poll(
     db: sa.Connection,
     *,
     platform: str,
     instance_id: str,
+    binding_id: str | None,
     wanted: str | None,
-    told_until: int,
+    told_since: int,
 ) -> Operation:
-    """The operation meant; one look-up by key where the token is ours.
+    """The operation meant: one look-up, by the token where it is ours.
+
+    A binding is looked up under its instance only.
 
     Raises:
-        NotThere: the instance was never here, or is another platform's.
-        Gone: it was deleted longer ago than operations are kept.
-    """
-    if wanted:
-        named = operations.show(db, wanted)
-        if (
-            named is not None
-            and named.instance_id == instance_id
-            and named.binding_id is None
-            and named.platform == platform
-        ):
-            return named
-    found = instances.find(db, instance_id)
-    if found is None or found.platform != platform:
-        raise NotThere(INSTANCE_UNKNOWN)
-    return _latest(db, found, found, told_until)
-
-
-def poll_binding(
-    db: sa.Connection,
-    *,
-    platform: str,
-    instance_id: str,
-    binding_id: str,
-    wanted: str | None,
-    told_until: int,
-) -> Operation:
-    """The same of a binding, looked up under its instance only.
-
-    Raises:
-        NotThere: no such binding under this instance of this platform.
+        NotThere: it was never here, or is another platform's.
         Gone: it was removed longer ago than operations are kept.
     """
     if wanted:
@@ -123,42 +95,29 @@ def poll_binding(
             and named.platform == platform
         ):
             return named
-    instance = instances.find(db, instance_id)
-    found = bindings.find(db, instance_id, binding_id)
-    if instance is None or instance.platform != platform or found is None:
-        raise NotThere(BINDING_UNKNOWN)
-    return _latest(db, instance, found, told_until)
-
-
-def _latest(
-    db: sa.Connection, instance: Instance, of: Instance | Binding, told_until: int
-) -> Operation:
-    gone = of.state is ResourceState.GONE
-    if gone and of.ended_at is not None and of.ended_at < told_until:
+    found = operations.latest(db, instance_id, binding_id)
+    if found is None or found.platform != platform:
+        raise NotThere(INSTANCE_UNKNOWN if binding_id is None else BINDING_UNKNOWN)
+    gone = found.state is ResourceState.GONE
+    if gone and (found.ended_at or 0) < told_since:
         raise Gone
-    found = None if of.latest is None else operations.show(db, of.latest)
-    if found is not None:
-        if gone and not _removal(found):
-            return _ended(instance, of)  # revoked with its instance
-        return found
-    if gone:
+    operation = found.operation
+    if operation is None and gone:
         raise Gone
-    return _ended(instance, of)
+    if operation is None or (gone and not _removal(operation)):
+        # no longer kept, or revoked with its instance: how it ended is known
+        failed = found.state is ResourceState.FAILED
+        return Operation(
+            id="",
+            kind=OperationKind.PROVISION,
+            instance_id=instance_id,
+            platform=platform,
+            backend="",
+            generation=0,
+            state=OperationState.FAILED if failed else OperationState.SUCCEEDED,
+        )
+    return operation
 
 
 def _removal(operation: Operation) -> bool:
     return operation.kind in {OperationKind.DEPROVISION, OperationKind.UNBIND}
-
-
-def _ended(instance: Instance, of: Instance | Binding) -> Operation:
-    """What is known of an operation that is no longer kept: how it ended."""
-    failed = of.state is ResourceState.FAILED
-    return Operation(
-        id=of.latest or "",
-        kind=OperationKind.PROVISION,
-        instance_id=instance.instance_id,
-        platform=instance.platform,
-        backend=instance.backend,
-        generation=instance.generation,
-        state=OperationState.FAILED if failed else OperationState.SUCCEEDED,
-    )

@@ -51,10 +51,11 @@ def succeeded(db: sa.Connection, work: Work, result: Any) -> Operation:
         result: facts of provision and update; (body, facts, expires_at) of bind.
     """
     operation, instance, moment = work.operation, work.instance, now()
+    outcome = None
     operations.finish(db, operation, OperationState.SUCCEEDED, now=moment)
     match operation.kind:
         case OperationKind.PROVISION:
-            instances.mark_ready(db, instance.uid, operation.generation, result)
+            instances.mark_ready(db, instance, operation.generation, result)
         case OperationKind.UPDATE:
             _reach(db, work, result)
         case OperationKind.DEPROVISION:
@@ -64,19 +65,20 @@ def succeeded(db: sa.Connection, work: Work, result: Any) -> Operation:
             body, facts, expires_at = result
             bindings.mark_ready(
                 db,
-                work.binding.uid,
+                work.binding,
                 operation.binding_generation,
                 body,
                 facts,
                 expires_at,
             )
+            outcome = body
         case OperationKind.UNBIND:
             _end_binding(db, operation, moment)
         case OperationKind.CLEANUP:
             _cleaned(db, operation, moment)
         case OperationKind.SWEEP:
             pass
-    return ended(operation, OperationState.SUCCEEDED, moment)
+    return ended(operation, OperationState.SUCCEEDED, moment, outcome=outcome)
 
 
 def failed(db: sa.Connection, work: Work, failure: Failure) -> Operation:
@@ -99,8 +101,10 @@ def failed(db: sa.Connection, work: Work, failure: Failure) -> Operation:
         _instance_failed(db, operation, failure, moment)
     else:
         _binding_failed(db, operation, failure, moment)
-    return replace(
-        ended(operation, OperationState.FAILED, moment),
+    return ended(
+        operation,
+        OperationState.FAILED,
+        moment,
         description=failure.text,
         refused=failure.refused,
         status=failure.status,
@@ -110,19 +114,21 @@ def failed(db: sa.Connection, work: Work, failure: Failure) -> Operation:
     )
 
 
-def ended(operation: Operation, state: OperationState, moment: int) -> Operation:
+def ended(
+    operation: Operation, state: OperationState, moment: int, **more: Any
+) -> Operation:
     """The record as `finish` left it, without reading it again."""
-    return replace(
-        operation,
-        state=state,
-        live_key=None,
-        run_at=None,
-        description=None,
-        percent=None,
-        poll_after=None,
-        asked={},
-        ended_at=moment,
-    )
+    fields: dict[str, Any] = {
+        "state": state,
+        "live_key": None,
+        "run_at": None,
+        "description": None,
+        "percent": None,
+        "poll_after": None,
+        "asked": {},
+        "ended_at": moment,
+    }
+    return replace(operation, **(fields | more))
 
 
 def _told(operation: Operation, failure: Failure) -> tuple[bool | None, bool | None]:

@@ -11,10 +11,11 @@ from osbkit.store.sealing import KeyRing, ring_of
 from osbkit.store.tables import bindings
 
 INSERT = insert_or_ignore(bindings)
-FIND = sa.select(bindings).where(
+ONE = sa.and_(
     bindings.c.instance_id == sa.bindparam("instance_"),
     bindings.c.binding_id == sa.bindparam("binding_"),
 )
+FIND = sa.select(bindings).where(ONE)
 LOCK = FIND.with_for_update()
 OF_INSTANCE = (
     sa.select(bindings)
@@ -25,7 +26,7 @@ OF_INSTANCE = (
 )
 SAVE = (
     sa.update(bindings)
-    .where(bindings.c.uid == sa.bindparam("uid_"))
+    .where(ONE)
     .where(bindings.c.revision == sa.bindparam("revision_"))
     .values(
         {
@@ -39,7 +40,7 @@ SAVE = (
 )
 READY = (
     sa.update(bindings)
-    .where(bindings.c.uid == sa.bindparam("uid_"))
+    .where(ONE)
     .where(bindings.c.generation == sa.bindparam("generation_"))
     .values(
         state=ResourceState.READY,
@@ -106,27 +107,29 @@ def save(db: sa.Connection, binding: Binding) -> None:
         Stale: the row has another revision now.
     """
     row = values(binding, ring_of(db))
-    row["uid_"] = row.pop("uid")
+    row["instance_"] = row.pop("instance_id")
+    row["binding_"] = row.pop("binding_id")
     row["revision_"] = row.pop("revision")
-    del row["instance_id"], row["binding_id"], row["created_at"]
+    del row["uid"], row["created_at"]
     if db.execute(SAVE, row).rowcount != 1:
         raise Stale(f"binding {binding.uid} changed")
 
 
 def mark_ready(
     db: sa.Connection,
-    uid: str,
+    binding: Binding,
     generation: int,
     bound: Json,
     facts: Json | None,
     expires_at: int | None,
 ) -> None:
     """End a bind: one statement, without reading the row."""
-    ring = ring_of(db)
+    ring, uid = ring_of(db), binding.uid
     db.execute(
         READY,
         {
-            "uid_": uid,
+            "instance_": binding.instance_id,
+            "binding_": binding.binding_id,
             "generation_": generation,
             "bound_": ring.seal(bound, "bindings.bound", uid),
             "facts_": ring.seal(facts, "bindings.facts", uid),

@@ -8,15 +8,26 @@ from osbkit.domain import Instance, Json, ResourceState
 from osbkit.errors import Stale
 from osbkit.store.rows import dialect, insert_or_ignore
 from osbkit.store.sealing import KeyRing, ring_of
-from osbkit.store.tables import instances
+from osbkit.store.tables import instances, operations
 
 INSERT = insert_or_ignore(instances)
 FIND = sa.select(instances).where(instances.c.instance_id == sa.bindparam("id_"))
 LOCK = FIND.with_for_update()
 SHARE = FIND.with_for_update(read=True)
+UNTOUCHED = (
+    sa.select(
+        instances.c.revision,
+        sa.exists()
+        .where(operations.c.instance_id == instances.c.instance_id)
+        .where(operations.c.binding_id.is_(None))
+        .where(operations.c.ended_at.is_(None)),
+    )
+    .where(instances.c.instance_id == sa.bindparam("id_"))
+    .with_for_update(read=True, of=instances)
+)
 SAVE = (
     sa.update(instances)
-    .where(instances.c.uid == sa.bindparam("uid_"))
+    .where(instances.c.instance_id == sa.bindparam("id_"))
     .where(instances.c.revision == sa.bindparam("revision_"))
     .values(
         {
@@ -29,7 +40,7 @@ SAVE = (
 )
 READY = (
     sa.update(instances)
-    .where(instances.c.uid == sa.bindparam("uid_"))
+    .where(instances.c.instance_id == sa.bindparam("id_"))
     .where(instances.c.generation == sa.bindparam("generation_"))
     .values(
         state=ResourceState.READY,
@@ -62,6 +73,15 @@ def share(db: sa.Connection, instance_id: str) -> Instance | None:
     return _one(db, SHARE, instance_id)
 
 
+def untouched(db: sa.Connection, instance: Instance) -> bool:
+    """Whether an instance is as it was read, and nothing is done to it; shares it.
+
+    One look without opening what is sealed: what a bind needs to know.
+    """
+    row = db.execute(UNTOUCHED, {"id_": instance.instance_id}).first()
+    return row is not None and row[0] == instance.revision and not row[1]
+
+
 def _one(db: sa.Connection, statement: Any, instance_id: str) -> Instance | None:
     row = db.execute(statement, {"id_": instance_id}).first()
     return None if row is None else record(row, ring_of(db))
@@ -80,19 +100,22 @@ def save(db: sa.Connection, instance: Instance) -> None:
         Stale: the row has another revision now.
     """
     row = values(instance, ring_of(db))
-    row["uid_"] = row.pop("uid")
+    row["id_"] = row.pop("instance_id")
     row["revision_"] = row.pop("revision")
-    del row["instance_id"], row["created_at"]
+    del row["uid"], row["created_at"]
     if db.execute(SAVE, row).rowcount != 1:
         raise Stale(f"instance {instance.uid} changed")
 
 
 def mark_ready(
-    db: sa.Connection, uid: str, generation: int, facts: Json | None
+    db: sa.Connection, instance: Instance, generation: int, facts: Json | None
 ) -> None:
     """End a creation: one statement, without reading the row."""
-    sealed = ring_of(db).seal(facts, "instances.facts", uid)
-    db.execute(READY, {"uid_": uid, "generation_": generation, "facts_": sealed})
+    sealed = ring_of(db).seal(facts, "instances.facts", instance.uid)
+    db.execute(
+        READY,
+        {"id_": instance.instance_id, "generation_": generation, "facts_": sealed},
+    )
 
 
 def count_by_plan(db: sa.Connection) -> dict[tuple[str, str], int]:

@@ -7,14 +7,22 @@ what comes after it waits for `stopped()` or for its lease to run out.
 
 import hashlib
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
-from osbkit.domain import Json, Operation, OperationKind, OperationState, Phase
+from osbkit.domain import (
+    Json,
+    Operation,
+    OperationKind,
+    OperationState,
+    Phase,
+    ResourceState,
+)
 from osbkit.errors import LeaseLost, OperationInProgress
 from osbkit.store.sealing import KeyRing, ring_of
-from osbkit.store.tables import operations
+from osbkit.store.tables import bindings, instances, operations
 from osbkit.version import VERSION
 
 ID = operations.c.id == sa.bindparam("id_")
@@ -24,10 +32,26 @@ OPEN = operations.c.ended_at.is_(None)
 
 COLUMNS = [column for column in operations.c if column.name not in {"steps", "version"}]
 SHOWN = [column for column in COLUMNS if column.name != "asked"]
+SHOWN_ = [column.label(f"o_{column.name}") for column in SHOWN]
 
 INSERT = sa.insert(operations)
 FIND = sa.select(*COLUMNS).where(ID)
 SHOW = sa.select(*SHOWN).where(ID)
+LATEST_OF_INSTANCE = (
+    sa.select(instances.c.platform, instances.c.state, instances.c.ended_at, *SHOWN_)
+    .select_from(instances.outerjoin(operations, operations.c.id == instances.c.latest))
+    .where(instances.c.instance_id == sa.bindparam("instance_"))
+)
+LATEST_OF_BINDING = (
+    sa.select(instances.c.platform, bindings.c.state, bindings.c.ended_at, *SHOWN_)
+    .select_from(
+        bindings.join(
+            instances, instances.c.instance_id == bindings.c.instance_id
+        ).outerjoin(operations, operations.c.id == bindings.c.latest)
+    )
+    .where(bindings.c.instance_id == sa.bindparam("instance_"))
+    .where(bindings.c.binding_id == sa.bindparam("binding_"))
+)
 OPEN_OF_INSTANCE = (
     sa.select(*COLUMNS)
     .where(operations.c.instance_id == sa.bindparam("instance_"))
@@ -199,6 +223,42 @@ def show(db: sa.Connection, operation_id: str) -> Operation | None:
     """The record without what it works towards: enough to poll."""
     row = db.execute(SHOW, {"id_": operation_id}).first()
     return None if row is None else record(row, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Latest:
+    """How a resource stands, and the newest operation its platform may ask about.
+
+    Attributes:
+        operation: None when it is no longer kept.
+    """
+
+    platform: str
+    state: ResourceState
+    ended_at: int | None
+    operation: Operation | None
+
+
+def latest(
+    db: sa.Connection, instance_id: str, binding_id: str | None = None
+) -> Latest | None:
+    """One look-up for a poll that names no operation; None for an unknown id."""
+    if binding_id is None:
+        row = db.execute(LATEST_OF_INSTANCE, {"instance_": instance_id}).first()
+    else:
+        row = db.execute(
+            LATEST_OF_BINDING, {"instance_": instance_id, "binding_": binding_id}
+        ).first()
+    if row is None:
+        return None
+    platform, state, ended_at, *shown = row
+    operation = None if shown[0] is None else _shown(shown)
+    return Latest(platform, ResourceState(state), ended_at, operation)
+
+
+def _shown(values_: Iterable[Any]) -> Operation:
+    got = {column.name: value for column, value in zip(SHOWN, values_, strict=True)}
+    return _typed(got)
 
 
 def open_of(db: sa.Connection, instance_id: str) -> list[Operation]:
@@ -453,6 +513,10 @@ def record(row: Any, ring: KeyRing | None) -> Operation:
     if ring is not None:
         blob = got["asked"]
         got["asked"] = ring.open(blob, "operations.asked", got["id"]) or {}
+    return _typed(got)
+
+
+def _typed(got: dict[str, Any]) -> Operation:
     got["kind"] = OperationKind(got["kind"])
     got["state"] = OperationState(got["state"])
     got["phase"] = Phase(got["phase"])

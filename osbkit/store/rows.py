@@ -1,16 +1,14 @@
 """What the statements of every table share: insert-or-ignore, the clock, row ids."""
 
-import os
+import base64
 import time
-import uuid
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 
 from osbkit.domain import MICROSECONDS
-
-ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+from osbkit.store.entropy import random_bytes
 
 
 def now() -> int:
@@ -23,17 +21,14 @@ def now() -> int:
 
 def new_uid() -> str:
     """A row's own id: 32 hexadecimal characters."""
-    return uuid.uuid4().hex
+    return random_bytes(16).hex()
 
 
 def new_operation_id() -> str:
     """26 URL-safe characters that sort by time: 48 bits of milliseconds, 80 random."""
-    number = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10))
-    text = []
-    for _ in range(26):
-        text.append(ALPHABET[number & 31])
-        number >>= 5
-    return "".join(reversed(text))
+    milliseconds = (time.time_ns() // 1_000_000).to_bytes(6, "big")
+    text = base64.b32hexencode(milliseconds + random_bytes(10))
+    return text[:26].decode().lower()
 
 
 def insert_or_ignore(table: sa.Table) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from osbkit.errors import DatabaseUnusable, SettingsInvalid
+from osbkit.store.entropy import random_bytes
 
 FORMAT = 1
 NONCE = 12
@@ -84,7 +85,7 @@ class KeyRing:
         """Encrypt a JSON value for one column of one row."""
         if value is None or value == {}:
             return None
-        nonce = os.urandom(NONCE)
+        nonce = random_bytes(NONCE)
         text = canonical(value).encode()
         cipher = self._keys[self.label].encrypt(nonce, text, f"{place}/{uid}".encode())
         return self._head + nonce + cipher

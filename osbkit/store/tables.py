@@ -29,10 +29,10 @@ SCHEMA = "0001"
 
 def exact(length: int) -> sa.types.TypeEngine[str]:
     """Text of at most `length` characters that is compared byte for byte."""
-    return sa.String(length).with_variant(
-        mysql.VARCHAR(length, charset="utf8mb4", collation="utf8mb4_nopad_bin"),
-        "mysql",
-        "mariadb",
+    return (
+        sa.String(length)
+        .with_variant(mysql.VARCHAR(length, collation="utf8mb4_0900_bin"), "mysql")
+        .with_variant(mysql.VARCHAR(length, collation="utf8mb4_nopad_bin"), "mariadb")
     )
 
 
@@ -58,8 +58,8 @@ meta = sa.Table(
 instances = sa.Table(
     "instances",
     metadata,
-    sa.Column("uid", exact(32), primary_key=True),
-    sa.Column("instance_id", exact(IDENTIFIER), nullable=False, unique=True),
+    sa.Column("instance_id", exact(IDENTIFIER), primary_key=True),
+    sa.Column("uid", exact(32), nullable=False),
     sa.Column("platform", exact(IDENTIFIER), nullable=False),
     sa.Column("service_id", exact(IDENTIFIER), nullable=False),
     sa.Column("plan_id", exact(IDENTIFIER), nullable=False),
@@ -80,15 +80,14 @@ instances = sa.Table(
     sa.Column("latest", exact(32)),
     sa.Column("created_at", moment(), nullable=False),
     sa.Column("ended_at", moment()),
-    sa.Index(None, "ended_at"),
 )
 
 bindings = sa.Table(
     "bindings",
     metadata,
-    sa.Column("uid", exact(32), primary_key=True),
-    sa.Column("instance_id", exact(IDENTIFIER), nullable=False),
-    sa.Column("binding_id", exact(IDENTIFIER), nullable=False),
+    sa.Column("instance_id", exact(IDENTIFIER), primary_key=True),
+    sa.Column("binding_id", exact(IDENTIFIER), primary_key=True),
+    sa.Column("uid", exact(32), nullable=False),
     sa.Column("platform", exact(IDENTIFIER), nullable=False),
     sa.Column("service_id", exact(IDENTIFIER), nullable=False),
     sa.Column("plan_id", exact(IDENTIFIER), nullable=False),
@@ -108,8 +107,6 @@ bindings = sa.Table(
     sa.Column("latest", exact(32)),
     sa.Column("created_at", moment(), nullable=False),
     sa.Column("ended_at", moment()),
-    sa.UniqueConstraint("instance_id", "binding_id"),
-    sa.Index(None, "ended_at"),
 )
 
 operations = sa.Table(
@@ -150,8 +147,7 @@ operations = sa.Table(
     sa.Column("ended_at", moment()),
     sa.Column("version", exact(32), nullable=False),
     sa.Index(None, "instance_id", "ended_at"),
-    sa.Index(None, "run_at"),
-    sa.Index(None, "ended_at"),
+    sa.Index(None, "ended_at", "run_at"),
 )
 
 SEALED = (
