@@ -1,5 +1,6 @@
 """The catalog's records, their lookups, and YAML on the way to them."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,20 @@ def test_words_of_yaml_are_what_json_would_make_of_them(tmp_path: Path) -> None:
         "f": None,
         "g": None,
     }
+
+
+def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
+    path = written(tmp_path, b"\xef\xbb\xbfservices: []")
+
+    assert Catalog.from_yaml(path).document() == {"services": ()}
+
+
+def test_json_is_read_as_well(tmp_path: Path) -> None:
+    read = Catalog.from_yaml(written(tmp_path, YAML))
+
+    path = written(tmp_path, json.dumps(read.document(), indent=2))
+
+    assert Catalog.from_yaml(path) == read
 
 
 def test_anchors_and_merge_keys_work(tmp_path: Path) -> None:

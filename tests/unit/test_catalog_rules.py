@@ -271,6 +271,12 @@ ERRORS: list[Any] = [
         f"{PLAN}.metadata.costs[0].amount.usd",
         "is no number",
     ),
+    (
+        "PROFILE-11: true for a price",
+        plan("metadata", {"costs": [{"unit": "M", "amount": {"usd": True}}]}),
+        f"{PLAN}.metadata.costs[0].amount.usd",
+        "is no number",
+    ),
     # not JSON
     (
         "a date",

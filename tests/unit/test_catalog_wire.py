@@ -214,6 +214,7 @@ def test_the_bytes_are_the_same_every_time() -> None:
 
     assert one == two
     assert gzip.decompress(one.gzip) == one.plain
+    assert one.gzip[4:8] == bytes(4)  # no moment of making
     assert "Schlüssel".encode() in one.plain
     assert one.plain.startswith(b'{"example.com/region":"eu","services":[{"id":')
 

@@ -433,3 +433,34 @@ def test_later_keywords_with_a_counterpart_are_translated() -> None:
 
     assert schema["dependencies"] == {"a": ["b"], "b": {"minProperties": 2}}
     assert schema["properties"] == {"a": {}, "b": {"not": {}}, "c": {"enum": [None]}}
+
+
+def test_what_has_no_schema_of_its_own_is_still_judged_by_its_model() -> None:
+    rules = ModelRules(ForeignChoice)
+
+    assert rules.parse(b'{"thing": 1}') == ForeignChoice(thing=1)
+    assert isinstance(rules.parse(b'{"thing": "1"}'), Unfit)
+
+
+def test_what_cannot_be_written_of_a_default_or_a_key_is_left_out() -> None:
+    class Loose(BaseModel):
+        model_config = ConfigDict(arbitrary_types_allowed=True)
+        when: int = Field(default_factory=lambda: 1)
+        odd: Annotated[_Handmade, WithJsonSchema({"type": "string"})] = _Handmade()
+        both: dict[Annotated[str, Field(pattern="^a", max_length=2)], int] = {}
+        long: dict[Annotated[str, Field(min_length=2)], int] = {}
+        frozen: frozenset[int] = frozenset()
+
+    parts = create_schema(Loose)["properties"]
+
+    assert parts["when"] == {"type": "integer"}
+    assert parts["odd"] == {"type": "string"}
+    assert parts["both"]["patternProperties"] == {"^a": {"type": "integer"}}
+    assert parts["long"]["patternProperties"] == {"^[\\s\\S]{2,}$": {"type": "integer"}}
+    assert "uniqueItems" not in parts["frozen"]
+
+
+def test_a_schema_belongs_to_whoever_asked_for_it() -> None:
+    create_schema(Bounds)["properties"].clear()
+
+    assert create_schema(Bounds)["properties"]
