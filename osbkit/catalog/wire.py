@@ -75,7 +75,7 @@ def _offering(
 ) -> dict[str, Any]:
     written = offering.model_dump(by_alias=True, exclude_unset=True, exclude={"plans"})
     fields = {
-        **written,
+        **_own_fields(written),
         "bindable": offering.bindable,
         "plan_updateable": offering.plan_updateable,
         "plans": [_plan(catalog, offering, plan, version) for plan in offering.plans],
