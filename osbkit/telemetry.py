@@ -10,6 +10,7 @@ import traceback
 from typing import Any, Literal
 
 import structlog
+from pydantic_core import to_json
 
 log: Any = structlog.get_logger("osbkit")
 
@@ -18,14 +19,14 @@ def configure(level: str = "INFO", style: Literal["console", "json"] = "json") -
     """Send events to standard error, one line each. Called by the server's start."""
     import logging
 
+    as_json = style == "json"
     renderer: Any = (
-        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
-        if style == "console"
-        else structlog.processors.JSONRenderer()
+        structlog.processors.JSONRenderer(serializer=_json)
+        if as_json
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
     )
     structlog.configure(
         processors=[
-            structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             renderer,
@@ -36,6 +37,11 @@ def configure(level: str = "INFO", style: Literal["console", "json"] = "json") -
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
     )
+
+
+def _json(event: Any, **_: Any) -> str:
+    """Several times as fast as the standard library's."""
+    return to_json(event, fallback=str).decode()
 
 
 def trouble(error: BaseException) -> dict[str, str]:

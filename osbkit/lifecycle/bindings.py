@@ -37,7 +37,6 @@ from osbkit.lifecycle.house import (
     House,
     asked_by,
     fitting,
-    keyed,
     running_of,
 )
 from osbkit.lifecycle.instances import accepted
@@ -125,7 +124,10 @@ class Bindings:
         asked = asked_by(identity)
         if seen.predecessor is not None:
             asked["predecessor_generation"] = seen.predecessor.generation
-        fresh = fresh_binding(caller, there, binding_id, wanted, seen.predecessor)
+        operation_id = new_operation_id()
+        fresh = fresh_binding(
+            caller, there, binding_id, wanted, seen.predecessor, operation_id
+        )
         refusal: RequestRejected | None = None
         try:
             await self._judge(there, fresh, wanted, seen, asked)
@@ -134,8 +136,9 @@ class Bindings:
         except RequestRejected as rejected:
             refusal = rejected
         operation = Operation(
-            id=new_operation_id(),
+            id=operation_id,
             kind=OperationKind.BIND,
+            live_key=operations.key_of(OperationKind.BIND, instance_id, binding_id),
             instance_id=instance_id,
             binding_id=binding_id,
             platform=caller.platform,
@@ -152,8 +155,8 @@ class Bindings:
             partial(
                 record_bind,
                 seen=there,
-                fresh=replace(fresh, latest=operation.id),
-                operation=keyed(operation),
+                fresh=fresh,
+                operation=operation,
                 wanted=wanted,
                 refusal=refusal,
                 polls=accepts_incomplete,
@@ -291,6 +294,7 @@ class Bindings:
         operation = Operation(
             id=new_operation_id(),
             kind=OperationKind.UNBIND,
+            live_key=operations.key_of(OperationKind.UNBIND, instance_id, binding_id),
             instance_id=instance_id,
             binding_id=binding_id,
             platform=caller.platform,
@@ -364,6 +368,7 @@ def fresh_binding(
     binding_id: str,
     wanted: WantedBinding,
     predecessor: Binding | None,
+    operation_id: str,
 ) -> Binding:
     """The binding as it would be recorded; a successor takes over what it is for."""
     taken = predecessor if wanted.predecessor is not None else None
@@ -382,6 +387,7 @@ def fresh_binding(
         bind_resource=taken.bind_resource if taken else wanted.bind_resource,
         context=wanted.context or (taken.context if taken else None),
         predecessor=wanted.predecessor,
+        latest=operation_id,
         created_at=now(),
     )
 
@@ -433,7 +439,7 @@ def record_bind(
             raise Stale("the binding was made this moment")
     else:
         stands = bind_again(db, found, fresh, operation, decision)
-    operation = keyed(replace(operation, binding_generation=stands.generation))
+    operation = replace(operation, binding_generation=stands.generation)
     operations.add(db, operation)
     work = Work(operation=operation, instance=instance, binding=stands)
     return Recorded(stands, work, leftover=decision.leftover)
@@ -486,13 +492,11 @@ def record_unbind(
         if polls and decision.operation.answer_owed:
             operations.join(db, decision.operation.id)
         return Recorded(found, running=decision.operation)
-    operation = keyed(
-        replace(
-            operation,
-            generation=found.instance_generation,
-            binding_generation=found.generation,
-            backend=instance.backend,
-        )
+    operation = replace(
+        operation,
+        generation=found.instance_generation,
+        binding_generation=found.generation,
+        backend=instance.backend,
     )
     for other in decision.halts:
         held = operations.halt(db, other, by=operation.id, text=DELETED, now=now())

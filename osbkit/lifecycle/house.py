@@ -1,6 +1,6 @@
 """What every part of the lifecycle is given, and the small questions they share."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -155,11 +155,6 @@ def asked_by(identity: Identity | None, **more: Any) -> Json:
             "value": dict(identity.value),
         }
     return asked
-
-
-def keyed(operation: Operation) -> Operation:
-    """A new operation with the key that keeps others out."""
-    return replace(operation, live_key=operations.live_key(operation.kind, operation))
 
 
 def running_of(

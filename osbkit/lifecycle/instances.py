@@ -47,7 +47,6 @@ from osbkit.lifecycle.house import (
     House,
     asked_by,
     fitting,
-    keyed,
     running_of,
 )
 from osbkit.lifecycle.outcomes import FetchedInstance, Outcome
@@ -98,7 +97,8 @@ class Instances:
     ) -> Outcome:
         """Make an instance, or say how far it is. Spec: "Provisioning"."""
         house = self._house
-        fresh = self._fresh(caller, instance_id, wanted)
+        operation_id = new_operation_id()
+        fresh = self._fresh(caller, instance_id, wanted, operation_id)
         plan = house.catalog.plan(wanted.service_id, wanted.plan_id)
         mode = "auto" if plan is None else plan.osbkit.mode
         ours = patience(
@@ -113,8 +113,9 @@ class Instances:
         except RequestRejected as rejected:
             refusal = rejected
         operation = Operation(
-            id=new_operation_id(),
+            id=operation_id,
             kind=OperationKind.PROVISION,
+            live_key=operations.key_of(OperationKind.PROVISION, instance_id),
             instance_id=instance_id,
             platform=caller.platform,
             backend=fresh.backend,
@@ -128,8 +129,8 @@ class Instances:
         recorded = await house.store.write(
             partial(
                 record_provision,
-                fresh=replace(fresh, latest=operation.id),
-                operation=keyed(operation),
+                fresh=fresh,
+                operation=operation,
                 wanted=wanted,
                 refusal=refusal,
                 polls=accepts_incomplete,
@@ -139,7 +140,11 @@ class Instances:
         return await self._provisioned(recorded, ours, mode, accepts_incomplete)
 
     def _fresh(
-        self, caller: Caller, instance_id: str, wanted: WantedInstance
+        self,
+        caller: Caller,
+        instance_id: str,
+        wanted: WantedInstance,
+        operation_id: str,
     ) -> Instance:
         house = self._house
         offering = house.catalog.offering(wanted.service_id)
@@ -164,6 +169,7 @@ class Instances:
             parameters=wanted.parameters,
             context=wanted.context,
             maintenance_version=version,
+            latest=operation_id,
             created_at=now(),
         )
 
@@ -267,6 +273,7 @@ class Instances:
         operation = Operation(
             id=new_operation_id(),
             kind=OperationKind.UPDATE,
+            live_key=operations.key_of(OperationKind.UPDATE, instance_id),
             instance_id=instance_id,
             platform=caller.platform,
             backend=there.backend,
@@ -286,7 +293,7 @@ class Instances:
             partial(
                 record_update,
                 seen=there,
-                operation=keyed(operation),
+                operation=operation,
                 wanted=wanted,
                 changed=bool(change.changed),
                 context=wanted.context,
@@ -421,6 +428,7 @@ class Instances:
         operation = Operation(
             id=new_operation_id(),
             kind=OperationKind.DEPROVISION,
+            live_key=operations.key_of(OperationKind.DEPROVISION, instance_id),
             instance_id=instance_id,
             platform=caller.platform,
             backend=found.backend,
@@ -547,7 +555,7 @@ def begin_again(
         fresh, uid=found.uid, revision=found.revision, generation=generation
     )
     instances.save(db, again)
-    operation = keyed(replace(operation, generation=generation))
+    operation = replace(operation, generation=generation)
     operations.add(db, operation)
     stands = replace(again, revision=again.revision + 1)
     work = Work(operation=operation, instance=stands)
@@ -617,9 +625,7 @@ def record_deprovision(
     assert found is not None
     if isinstance(decision, Repeat):
         return joined(db, found, decision.operation, polls)
-    operation = keyed(
-        replace(operation, generation=found.generation, backend=found.backend)
-    )
+    operation = replace(operation, generation=found.generation, backend=found.backend)
     for other in decision.halts:
         held = operations.halt(db, other, by=operation.id, text=DELETED, now=now())
         waits = waits or held

@@ -297,8 +297,14 @@ def _own_account(
     kept = ("target", "changed", "identity")
     asked: Json = {key: of.asked[key] for key in kept if key in of.asked}
     was = of.asked.get("of", of.kind.value) if of.kind in OWN else of.kind.value
+    key = operations.key_of(
+        kind, of.instance_id, of.binding_id, of.generation, of.binding_generation
+    )
+    if operations.taken(db, key):
+        return
     fresh = Operation(
         id=new_operation_id(),
+        live_key=key,
         kind=kind,
         instance_id=of.instance_id,
         binding_id=of.binding_id,
@@ -311,9 +317,7 @@ def _own_account(
         asked={**asked, "of": was, "seed": of.asked.get("seed", "00" * 32)},
         created_at=run_at,
     )
-    key = operations.live_key(kind, fresh)
-    if not operations.taken(db, key):
-        operations.add(db, replace(fresh, live_key=key))
+    operations.add(db, fresh)
 
 
 OWN = frozenset({OperationKind.CLEANUP, OperationKind.SWEEP})

@@ -76,7 +76,7 @@ class EmbeddedEngine:
         self._tasks: set[asyncio.Task[None]] = set()
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._stopping = asyncio.Event()
-        self._leaving: asyncio.Future[Any] | None = None
+        self._waiting: set[Callable[[], None]] = set()
         self._executor = Executor(
             store,
             registry,
@@ -132,10 +132,8 @@ class EmbeddedEngine:
         """
         handle = self._handles.get(operation.id)
         if handle is not None:
+            await self._until_done(handle, seconds)
             done = handle.done
-            await asyncio.wait(
-                {done, self._left()}, timeout=seconds, return_when="FIRST_COMPLETED"
-            )
             if done.done() and not done.cancelled():
                 return done.result()
             return handle.operation
@@ -154,11 +152,26 @@ class EmbeddedEngine:
                 return operation
             await asyncio.sleep(min(POLL, left))
 
-    def _left(self) -> "asyncio.Future[Any]":
-        """Resolved when the process is told to stop."""
-        if self._leaving is None:
-            self._leaving = asyncio.get_running_loop().create_future()
-        return self._leaving
+    async def _until_done(self, handle: Handle, seconds: float) -> None:
+        """Wait for a handle, a time, or the end of the process; owns none of them."""
+        if self._stopping.is_set():
+            return
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[None] = loop.create_future()
+
+        def wake(_: Any = None) -> None:
+            if not waiter.done():
+                waiter.set_result(None)
+
+        timer = loop.call_later(seconds, wake)
+        handle.done.add_done_callback(wake)
+        self._waiting.add(wake)
+        try:
+            await waiter
+        finally:
+            timer.cancel()
+            handle.done.remove_done_callback(wake)
+            self._waiting.discard(wake)
 
     @property
     def stopping(self) -> bool:
@@ -204,13 +217,13 @@ class EmbeddedEngine:
             await self._claim(operation.id)
             handle = self._handles.get(operation.id)
             if handle is not None:
-                await asyncio.wait({handle.done, self._left()}, timeout=SUSPICION)
+                await self._until_done(handle, SUSPICION)
 
     def leave(self) -> None:
         """The process was told to stop: nobody waits any longer."""
         self._stopping.set()
-        if self._leaving is not None and not self._leaving.done():
-            self._leaving.set_result(None)
+        for wake in tuple(self._waiting):
+            wake()
 
     async def close(self, grace: float = 8.0) -> None:
         """Ask every call to return, and leave what does not to the next start."""

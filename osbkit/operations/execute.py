@@ -83,7 +83,7 @@ class Handle:
         self.done: asyncio.Future[Operation] = loop.create_future()
         self.returned = asyncio.Event()
         self.reason: Reason | None = None
-        self._call: asyncio.Future[Any] | None = None
+        self._call: asyncio.Task[Any] | None = None
 
     @property
     def operation(self) -> Operation:
@@ -110,6 +110,9 @@ class Handle:
     async def call(self, work: Coroutine[Any, Any, T], seconds: float) -> T:
         """Await something of the backend's; cancellable, never left behind.
 
+        The call runs in the task that works on the operation, and nothing but
+        `interrupt` cancels that: so a cancellation is delivered inside of `work`.
+
         Raises:
             Interrupted: it was asked to return, or the time is over, and it has
                 returned.
@@ -117,22 +120,28 @@ class Handle:
         if self.asked is not None:
             work.close()
             raise Interrupted(self.asked)
-        self._call = task = asyncio.ensure_future(work)
+        task = asyncio.current_task()
+        assert task is not None
+        self._call = task
+        timer = asyncio.get_running_loop().call_later(
+            max(0.0, seconds), self.interrupt, Reason.DEADLINE
+        )
         try:
-            done, _ = await asyncio.wait({task}, timeout=max(0.0, seconds))
-            if not done:
-                self.interrupt(Reason.DEADLINE)
-                await asyncio.wait({task})
+            result = await work
+        except asyncio.CancelledError:
+            if self.asked is None:
+                raise TimeoutError(
+                    "the call was cancelled from within the backend"
+                ) from None
+            raise Interrupted(self.asked) from None
         finally:
             self._call = None
-        if task.cancelled():
-            if self.asked is not None:
-                raise Interrupted(self.asked)
-            raise TimeoutError("the call was cancelled from within the backend")
+            timer.cancel()
+            while task.cancelling():
+                task.uncancel()
         if self.asked in {Reason.HALTED, Reason.ABANDONED}:
-            task.exception()
             raise Interrupted(self.asked)
-        return task.result()  # stopping or late, but done: it counts
+        return result  # stopping or late, but done: it counts
 
     async def sleep(self, seconds: float) -> None:
         """Wait, unless interrupted. Raises Interrupted."""

@@ -173,7 +173,13 @@ TAKEN = sa.select(operations.c.id).where(operations.c.live_key == sa.bindparam("
 FORGET = sa.delete(operations).where(operations.c.ended_at < sa.bindparam("before_"))
 
 
-def live_key(kind: OperationKind, operation: Operation) -> str:
+def key_of(
+    kind: OperationKind,
+    instance_id: str,
+    binding_id: str | None = None,
+    generation: int = 0,
+    binding_generation: int = 0,
+) -> str:
     """The key that keeps two live operations of one thing apart, hashed.
 
     Instance operations share one key, binding operations one per binding; what
@@ -181,18 +187,13 @@ def live_key(kind: OperationKind, operation: Operation) -> str:
     in the way of a platform.
     """
     if kind is OperationKind.SWEEP or kind is OperationKind.CLEANUP:
-        parts = [
-            kind,
-            operation.instance_id,
-            str(operation.generation),
-            operation.binding_id or "",
-            str(operation.binding_generation),
-        ]
-    elif operation.binding_id is None:
-        parts = ["i", operation.instance_id]
+        lives = (str(generation), str(binding_generation))
+        parts: tuple[str, ...] = (kind.value, instance_id, binding_id or "", *lives)
+    elif binding_id is None:
+        parts = ("i", instance_id)
     else:
-        parts = ["b", operation.instance_id, operation.binding_id]
-    text = "".join(f"{len(part)}:{part}" for part in parts)
+        parts = ("b", instance_id, binding_id)
+    text = "".join([f"{len(part)}:{part}" for part in parts])
     return hashlib.sha256(text.encode()).hexdigest()
 
 
