@@ -1,0 +1,48 @@
+"""The broker that the crash tests serve in a process of its own.
+
+    CRASH_CLOUD   the file of the cloud
+    CRASH_PAUSE   seconds between two effects (0.03)
+
+Plans: `slow` and `poison` only asynchronous, `quick` only synchronous. A provision
+of `poison` kills the process that runs it.
+"""
+
+import asyncio
+import os
+import signal
+
+from osbkit import Broker, Facts, ProvisionRequest, Run
+from tests.flows.crash.backend import CloudBackend
+from tests.flows.crash.catalog import CATALOG
+from tests.flows.crash.cloud import Cloud
+
+PAUSE = float(os.environ.get("CRASH_PAUSE", "0.03"))
+cloud = Cloud(os.environ["CRASH_CLOUD"])
+
+
+async def pause(place: str) -> None:
+    """A moment in which a process can be killed; longer while the place is held."""
+    await asyncio.sleep(PAUSE)
+    while cloud.held(place):  # noqa: ASYNC110 (another process lets go)
+        await asyncio.sleep(0.01)
+
+
+class Poison(CloudBackend):
+    """Kills its process whenever it makes an instance."""
+
+    async def provision(self, request: ProvisionRequest, run: Run) -> Facts | None:
+        self._begin("provision", request.name, run)
+        if cloud.held("poison.waits"):
+            await self.pause("poison.waits")
+        os.kill(os.getpid(), signal.SIGKILL)
+        return None
+
+
+broker = Broker(
+    catalog=CATALOG,
+    backends={
+        "cloud": CloudBackend(cloud, pause),
+        "cloud/poison": Poison(cloud, pause),
+    },
+)
+app = broker.app
