@@ -148,8 +148,9 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="DEBUG, INFO, WARNING or ERROR"
     )
-    log_format: Literal["json", "console"] = Field(
-        "json", description="json or console"
+    log_format: Literal["auto", "json", "console"] = Field(
+        "auto",
+        description="json, console, or auto: console on a terminal, else json",
     )
 
     @classmethod

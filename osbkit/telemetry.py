@@ -15,14 +15,19 @@ from pydantic_core import to_json
 log: Any = structlog.get_logger("osbkit")
 
 
-def configure(level: str = "INFO", style: Literal["console", "json"] = "json") -> None:
-    """Send events to standard error, one line each. Called by the server's start."""
+def configure(
+    level: str = "INFO", style: Literal["auto", "console", "json"] = "auto"
+) -> None:
+    """Send events to standard error, one line each. Called by the server's start.
+
+    Args:
+        style: `auto` is `console` on a terminal, else `json`.
+    """
     import logging
 
-    as_json = style == "json"
     renderer: Any = (
         structlog.processors.JSONRenderer(serializer=_json)
-        if as_json
+        if is_json(style)
         else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
     )
     structlog.configure(
@@ -37,6 +42,11 @@ def configure(level: str = "INFO", style: Literal["console", "json"] = "json") -
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
     )
+
+
+def is_json(style: str) -> bool:
+    """Whether events are JSON: said, or `auto` where no person reads along."""
+    return style == "json" or (style == "auto" and not sys.stderr.isatty())
 
 
 def _json(event: Any, **_: Any) -> str:

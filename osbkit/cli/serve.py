@@ -102,10 +102,12 @@ def log_config(level: str, style: str) -> dict[str, Any]:
     """
     import structlog
 
+    from osbkit.telemetry import is_json
+
     renderer: Any = (
-        structlog.dev.ConsoleRenderer(colors=False)
-        if style == "console"
-        else structlog.processors.JSONRenderer()
+        structlog.processors.JSONRenderer()
+        if is_json(style)
+        else structlog.dev.ConsoleRenderer(colors=False)
     )
     formatter = {
         "()": structlog.stdlib.ProcessorFormatter,

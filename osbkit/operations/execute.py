@@ -96,7 +96,10 @@ class Handle:
 
     def interrupt(self, reason: Reason) -> None:
         """Ask the running call to return. The first reason counts, but a halt
-        outweighs the others: then the rows are no longer ours."""
+        outweighs the others: then the rows are no longer ours. Asking twice for
+        the same cancels once: a call may be cleaning up behind itself."""
+        if self.reason is reason:
+            return
         if self.reason is None or reason is Reason.HALTED:
             self.reason = reason
         if self._call is not None:

@@ -39,7 +39,7 @@ def test_empty_environment_gives_the_documented_defaults():
         "retention_days": 8,
         "concurrency": 64,
         "log_level": "INFO",
-        "log_format": "json",
+        "log_format": "auto",
     }
 
 
