@@ -26,6 +26,7 @@ from osbkit.backends.contract import Bound
 from osbkit.backends.registry import AnyBackend, Registry
 from osbkit.domain import (
     MICROSECONDS,
+    Json,
     Operation,
     OperationKind,
     Phase,
@@ -82,6 +83,7 @@ class Handle:
         self.store = store
         self.done: asyncio.Future[Operation] = loop.create_future()
         self.returned = asyncio.Event()
+        self.steps: Json | None = None
         self.reason: Reason | None = None
         self._call: asyncio.Task[Any] | None = None
 
@@ -315,7 +317,8 @@ class Executor:
     async def _remove(self, backend: AnyBackend, work: Work, run: RecordedRun) -> None:
         """Bindings first, then the instance: nobody keeps a live credential."""
         for binding in work.bindings:
-            await backend.unbind(self._requests.unbind(work, binding), run)
+            own = run.within(f"unbind/{binding.binding_id}/{binding.generation}/")
+            await backend.unbind(self._requests.unbind(work, binding), own)
         await backend.deprovision(self._requests.deprovision(work), run)
 
     async def _bind(
@@ -375,7 +378,7 @@ class Executor:
         )
         try:
             await handle.call(
-                self._undo(backend, work, RecordedRun(handle)), self._span
+                self._undo(backend, work, RecordedRun(handle, "undo/")), self._span
             )
         except Interrupted as interrupted:
             if interrupted.reason is not Reason.DEADLINE:

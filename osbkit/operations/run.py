@@ -17,18 +17,25 @@ LETTERS = ascii_letters + digits
 
 
 class Holder(Protocol):
-    """Who holds the claim: knows the newest fence."""
+    """Who holds the claim: knows the newest fence, and the steps done so far."""
 
     operation: Operation
     store: Any
+    steps: Json | None
 
 
 class RecordedRun(Run):
-    """A run whose progress, steps and secrets are in the operation's row."""
+    """A run whose progress, steps and secrets are in the operation's row.
 
-    def __init__(self, holder: Holder) -> None:
+    Args:
+        scope: stands before the names of steps. One operation may call a backend
+            several times (every binding of a deleted instance, a roll-back): what
+            one call has done must not count for the next.
+    """
+
+    def __init__(self, holder: Holder, scope: str = "") -> None:
         self._holder = holder
-        self._steps: Json | None = None
+        self._scope = scope
         operation = holder.operation
         self.id = operation.id
         self.attempt = operation.attempt
@@ -72,19 +79,24 @@ class RecordedRun(Run):
         self, name: str, call: Callable[..., Awaitable[Any]], *args: Any
     ) -> Any:
         """See Run."""
-        if self._steps is None:
-            self._steps = await self._holder.store.read(
+        holder, name = self._holder, self._scope + name
+        if holder.steps is None:
+            holder.steps = await holder.store.read(
                 partial(operations.steps, operation_id=self.id)
             )
-        if name in self._steps:
-            return self._steps[name]["result"]
+        if name in holder.steps:
+            return holder.steps[name]["result"]
         result = await call(*args)
-        done = self._steps | {name: {"result": result}}
+        # at once, so that steps taken side by side do not lose each other
+        holder.steps = done = holder.steps | {name: {"result": result}}
         await self._holder.store.write(
             partial(operations.save_steps, operation=self._holder.operation, done=done)
         )
-        self._steps = done
         return result
+
+    def within(self, scope: str) -> "RecordedRun":
+        """The same run for a call of its own."""
+        return RecordedRun(self._holder, self._scope + scope)
 
     def secret(self, name: str, *, length: int = 32) -> str:
         """See Run."""

@@ -330,6 +330,11 @@ class Served:
         change = sa.update(table).where(where).values(**values)
         await self.running.house.store.write(lambda db: db.execute(change).rowcount)
 
+    def allow(self, **settings: Any) -> None:
+        """Change settings from now on, the budgets for instance (seconds)."""
+        house = self.running.house
+        house.settings = house.settings.model_copy(update=settings)
+
     # --- waiting ----------------------------------------------------------------------
 
     async def quiet(self) -> None:

@@ -116,7 +116,7 @@ def test_a_setting_is_read(name, text, field, expected):
         ("PATH_PREFIX", "/a//b", "a slash first"),
         ("PATH_PREFIX", "/a/../b", "a slash first"),
         ("LOG_LEVEL", "loud", "DEBUG, INFO, WARNING or ERROR"),
-        ("LOG_FORMAT", "xml", "json or console"),
+        ("LOG_FORMAT", "xml", "json, console, or auto"),
         ("BASIC_USER", "a:b", "without colon"),
         ("BASIC_USER", "a", "set together with OSBKIT_BASIC_USER"),
         ("BASIC_PASSWORD", "a", "set together with OSBKIT_BASIC_USER"),
