@@ -8,7 +8,6 @@ Units: every moment is an integer of microseconds since 1970 (UTC), as the
 database keeps it; every span is in seconds (float).
 """
 
-import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -354,5 +353,16 @@ def resource_name(
     if binding_id is not None:
         parts += [binding_id, str(binding_generation)]
     text = "".join(f"{len(part)}:{part}" for part in parts)
-    digest = base64.b32encode(sha256(text.encode()).digest()).decode().lower()
-    return f"osb-{digest[:20]}"
+    digest = sha256(text.encode()).digest()
+    return f"osb-{base32(int.from_bytes(digest[:13], 'big') >> 4, 20)}"
+
+
+LETTERS = "abcdefghijklmnopqrstuvwxyz234567"  # RFC 4648, in lower case
+PAIRS = [first + second for first in LETTERS for second in LETTERS]
+
+
+def base32(number: int, length: int) -> str:
+    """The lowest 5 * `length` bits as base32; ten times as fast as the standard
+    library's, which several times a request is worth it. `length` is even."""
+    bits = range(5 * length - 10, -1, -10)
+    return "".join([PAIRS[number >> shift & 1023] for shift in bits])

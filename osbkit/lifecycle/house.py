@@ -33,7 +33,7 @@ from osbkit.store.rows import now
 from osbkit.store.sealing import canonical
 from osbkit.telemetry import log, trouble
 
-DELETED = "The creation was ended by a deletion."
+DELETED = "The operation was ended by a deletion."
 
 
 @dataclass(slots=True)

@@ -139,6 +139,10 @@ class Handle:
                     "the call was cancelled from within the backend"
                 ) from None
             raise Interrupted(self.asked) from None
+        except Exception as error:
+            if self.asked in {Reason.HALTED, Reason.ABANDONED}:
+                raise Interrupted(self.asked) from error
+            raise
         finally:
             self._call = None
             timer.cancel()

@@ -1,7 +1,6 @@
 """What a backend sees of the operation it works on."""
 
 import hashlib
-import hmac
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from functools import partial
@@ -105,9 +104,9 @@ class RecordedRun(Run):
         letters: list[str] = []
         block = 0
         while len(letters) < length:
-            data = hmac.digest(
-                bytes.fromhex(self._seed), f"{block}/{name}".encode(), hashlib.sha256
-            )
+            data = hashlib.blake2b(
+                f"{block}/{name}".encode(), key=bytes.fromhex(self._seed)
+            ).digest()
             # 248 is the largest multiple of 62 in a byte: no letter is likelier
             letters += [LETTERS[byte % 62] for byte in data if byte < 248]
             block += 1

@@ -10,6 +10,7 @@ from osbkit.store.rows import dialect, insert_or_ignore
 from osbkit.store.sealing import KeyRing, ring_of
 from osbkit.store.tables import bindings
 
+NAMES = tuple(column.name for column in bindings.c)
 INSERT = insert_or_ignore(bindings)
 ONE = sa.and_(
     bindings.c.instance_id == sa.bindparam("instance_"),
@@ -183,7 +184,7 @@ def values(binding: Binding, ring: KeyRing) -> dict[str, Any]:
 
 def record(row: Any, ring: KeyRing) -> Binding:
     """A row as a record, its secrets opened."""
-    got = dict(row._mapping)
+    got: dict[str, Any] = dict(zip(NAMES, row, strict=True))
     uid = got["uid"]
     got["state"] = ResourceState(got["state"])
     got["parameters"] = ring.open(got["parameters"], "bindings.parameters", uid) or {}

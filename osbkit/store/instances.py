@@ -10,6 +10,7 @@ from osbkit.store.rows import dialect, insert_or_ignore
 from osbkit.store.sealing import KeyRing, ring_of
 from osbkit.store.tables import instances, operations
 
+NAMES = tuple(column.name for column in instances.c)
 INSERT = insert_or_ignore(instances)
 FIND = sa.select(instances).where(instances.c.instance_id == sa.bindparam("id_"))
 LOCK = FIND.with_for_update()
@@ -159,7 +160,7 @@ def values(instance: Instance, ring: KeyRing) -> dict[str, Any]:
 
 def record(row: Any, ring: KeyRing) -> Instance:
     """A row as a record, its secrets opened."""
-    got = dict(row._mapping)
+    got: dict[str, Any] = dict(zip(NAMES, row, strict=True))
     uid = got["uid"]
     got["state"] = ResourceState(got["state"])
     got["parameters"] = ring.open(got["parameters"], "instances.parameters", uid) or {}

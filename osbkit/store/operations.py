@@ -32,6 +32,8 @@ OPEN = operations.c.ended_at.is_(None)
 
 COLUMNS = [column for column in operations.c if column.name not in {"steps", "version"}]
 SHOWN = [column for column in COLUMNS if column.name != "asked"]
+NAMES = tuple(column.name for column in COLUMNS)
+SHOWN_NAMES = tuple(column.name for column in SHOWN)
 SHOWN_ = [column.label(f"o_{column.name}") for column in SHOWN]
 
 INSERT = sa.insert(operations)
@@ -258,8 +260,7 @@ def latest(
 
 
 def _shown(values_: Iterable[Any]) -> Operation:
-    got = {column.name: value for column, value in zip(SHOWN, values_, strict=True)}
-    return _typed(got)
+    return _typed(dict(zip(SHOWN_NAMES, values_, strict=True)))
 
 
 def open_of(db: sa.Connection, instance_id: str) -> list[Operation]:
@@ -510,7 +511,8 @@ def values(operation: Operation, ring: KeyRing) -> dict[str, Any]:
 
 def record(row: Any, ring: KeyRing | None) -> Operation:
     """A row as a record; without a ring, `asked` stays empty."""
-    got = dict(row._mapping)
+    names = NAMES if ring is not None else SHOWN_NAMES
+    got: dict[str, Any] = dict(zip(names, row, strict=True))
     if ring is not None:
         blob = got["asked"]
         got["asked"] = ring.open(blob, "operations.asked", got["id"]) or {}

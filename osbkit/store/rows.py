@@ -1,14 +1,16 @@
 """What the statements of every table share: insert-or-ignore, the clock, row ids."""
 
-import base64
 import time
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 
-from osbkit.domain import MICROSECONDS
+from osbkit.domain import LETTERS, MICROSECONDS, base32
 from osbkit.store.entropy import random_bytes
+
+SORTING = str.maketrans(LETTERS, "0123456789abcdefghijklmnopqrstuv")
+"""From base32 to the alphabet whose texts sort as their numbers do."""
 
 
 def now() -> int:
@@ -26,9 +28,9 @@ def new_uid() -> str:
 
 def new_operation_id() -> str:
     """26 URL-safe characters that sort by time: 48 bits of milliseconds, 80 random."""
-    milliseconds = (time.time_ns() // 1_000_000).to_bytes(6, "big")
-    text = base64.b32hexencode(milliseconds + random_bytes(10))
-    return text[:26].decode().lower()
+    milliseconds = time.time_ns() // 1_000_000
+    number = milliseconds << 82 | int.from_bytes(random_bytes(10), "big") << 2
+    return base32(number, 26).translate(SORTING)
 
 
 def insert_or_ignore(table: sa.Table) -> dict[str, Any]:
