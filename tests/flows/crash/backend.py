@@ -39,6 +39,7 @@ class CloudBackend(ServiceBackend):
         number = await self._step(request.name, run, "reserve", at)
         await self.pause("provision.2")
         self.cloud.make(request.name, "instance")
+        await self.pause("provision.made")
         at("effect")
         await run.progress("It is there and starts.", percent=50)
         await self.pause("provision.3")
