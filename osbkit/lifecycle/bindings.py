@@ -513,9 +513,14 @@ def record_unbind(
 def with_latest(
     db: sa.Connection, instance_id: str, binding_id: str
 ) -> tuple[Instance | None, Binding | None, Operation | None]:
-    """A binding, its instance, and the newest operation on it."""
+    """A binding, its instance, and the newest operation on it, a removal of the
+    whole instance included."""
     instance = instances.find(db, instance_id)
     found = bindings.find(db, instance_id, binding_id)
     if found is None or found.latest is None:
         return instance, found, None
+    if instance is not None and instance.latest is not None:
+        whole = operations.show(db, instance.latest)
+        if whole is not None and whole.kind is OperationKind.DEPROVISION and whole.live:
+            return instance, found, whole
     return instance, found, operations.show(db, found.latest)

@@ -104,7 +104,7 @@ def poll(
     operation = found.operation
     if operation is None and gone:
         raise Gone
-    if operation is None or (gone and not _removal(operation)):
+    if operation is None or (gone and not _removed(operation)):
         # no longer kept, or revoked with its instance: how it ended is known
         failed = found.state is ResourceState.FAILED
         return Operation(
@@ -119,5 +119,9 @@ def poll(
     return operation
 
 
-def _removal(operation: Operation) -> bool:
-    return operation.kind in {OperationKind.DEPROVISION, OperationKind.UNBIND}
+def _removed(operation: Operation) -> bool:
+    """Whether it is a removal, and not one that was halted for another."""
+    return (
+        operation.kind in {OperationKind.DEPROVISION, OperationKind.UNBIND}
+        and operation.state is not OperationState.FAILED
+    )
