@@ -33,7 +33,9 @@ def author_of(backend: AnyBackend) -> AnyBackend | BlockingBackend[Any, Any]:
 def models_of(backend: AnyBackend) -> tuple[type[BaseModel], type[BaseModel]]:
     """P and B of a backend's class: what stands in `ServiceBackend[P, B]`."""
     found = [
-        part if isinstance(part, type) else AnyParameters
+        part
+        if isinstance(part, type) and issubclass(part, BaseModel)
+        else AnyParameters  # `Any` is a type as well
         for part in arguments(type(author_of(backend)))
     ]
     found += [AnyParameters] * (2 - len(found))
