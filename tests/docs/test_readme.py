@@ -174,8 +174,7 @@ def url(request: pytest.FixtureRequest, folder: Path) -> Iterator[str]:
     """The README's broker, served by a command of the README."""
     port = free_port()
     command = [
-        str(port) if word == "8080" else word
-        for word in printed_command(request.param)
+        str(port) if word == "8080" else word for word in printed_command(request.param)
     ]
     with subprocess.Popen(
         command,
@@ -249,9 +248,7 @@ def rules_of(offering_name: str, plan_name: str) -> Any:
 
 
 def test_there_is_one_manifest_of_each_kind():
-    count = sum(
-        len(list(yaml.safe_load_all(block))) for block in README.blocks("yaml")
-    )
+    count = sum(len(list(yaml.safe_load_all(block))) for block in README.blocks("yaml"))
 
     assert count == len(MANIFESTS)
     assert {kind: one["apiVersion"] for kind, one in MANIFESTS.items()} == {
