@@ -133,6 +133,8 @@ class Gate:
             if caller is None:
                 caller = await running.authenticator.authenticate(authorization)
             if not raw.lstrip(b"/").startswith(b"v2/"):
+                root = scope.get("root_path", "").rstrip("/")
+                scope["root_path"] = root + running.prefix.decode()
                 await self._app(scope, receive, sender)
                 return
             version = headers.version_of(found.get(b"x-broker-api-version"))
