@@ -4,6 +4,7 @@
     ├── StartRefused             the process does not start; one sentence, no traceback
     │   ├── SettingsInvalid          environment, credentials file, keys
     │   ├── CatalogInvalid           every finding at once
+    │   ├── CatalogUnsafe            it breaks with what was served, or with what lives
     │   ├── BackendsInvalid          plans without a backend, backends without a plan
     │   └── DatabaseUnusable         locked, behind, ahead, sealed with other keys
     ├── RequestRejected          an answer to one request: status, code, sentence
@@ -59,6 +60,28 @@ class CatalogInvalid(StartRefused):
         count = len(self.findings)
         noun = "finding" if count == 1 else "findings"
         super().__init__(f"The catalog cannot be served: {count} {noun}.\n{lines}")
+
+
+class CatalogUnsafe(StartRefused):
+    """The catalog breaks with the one last served, or with what lives.
+
+    A plan with service instances vanished, an id was reused, or a backend that made
+    instances is not there. OSBKIT_ALLOW_CATALOG_CHANGES lets ids through by name.
+
+    Attributes:
+        findings: one line each: what changed, what lives on it, the fix.
+    """
+
+    def __init__(self, findings: Sequence[object], ids: Sequence[str]) -> None:
+        self.findings = tuple(findings)
+        lines = "\n".join(f"  - {finding}" for finding in self.findings)
+        count = len(self.findings)
+        noun = "finding" if count == 1 else "findings"
+        super().__init__(
+            "The catalog does not fit what was served before:"
+            f" {count} {noun}.\n{lines}\nTo serve it all the same, set"
+            f" OSBKIT_ALLOW_CATALOG_CHANGES={','.join(dict.fromkeys(ids))}"
+        )
 
 
 class BackendsInvalid(StartRefused):

@@ -76,6 +76,16 @@ def _seconds(value: object) -> object:
 Span = Annotated[float, BeforeValidator(_seconds)]
 
 
+def _words(value: object) -> object:
+    """`"a, b"` → {"a", "b"}; everything that is not text passes unchanged."""
+    if not isinstance(value, str):
+        return value
+    return frozenset(word.strip() for word in value.split(",") if word.strip())
+
+
+Ids = Annotated[frozenset[str], BeforeValidator(_words)]
+
+
 class Settings(BaseSettings):
     """What the operator decides. Field `sync_budget` is OSBKIT_SYNC_BUDGET.
 
@@ -145,6 +155,10 @@ class Settings(BaseSettings):
         8, ge=1, le=3650, description="a whole number of days, 1 to 3650"
     )
     concurrency: int = Field(64, ge=1, le=10_000, description="a number, 1 to 10000")
+    allow_catalog_changes: Ids = Field(
+        frozenset(),
+        description="ids of offerings and plans parted by commas, or all",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="DEBUG, INFO, WARNING or ERROR"
     )

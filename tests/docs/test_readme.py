@@ -379,7 +379,7 @@ def test_the_defaults_of_the_table_are_those_of_the_settings():
     assert {name for name, cells in SETTINGS.items() if cells[1] == "–"} == {
         "OSBKIT_" + name.upper()
         for name, field in Settings.model_fields.items()
-        if field.default in (None, "")
+        if field.default in (None, "", frozenset())
     }
 
 

@@ -38,6 +38,7 @@ def test_empty_environment_gives_the_documented_defaults():
         "operation_deadline": 3600.0,
         "retention_days": 8,
         "concurrency": 64,
+        "allow_catalog_changes": frozenset(),
         "log_level": "INFO",
         "log_format": "auto",
     }
@@ -75,6 +76,13 @@ def test_settings_cannot_be_changed():
         pytest.param("OPERATION_DEADLINE", "8d", "operation_deadline", 691200, id="d"),
         pytest.param("LOG_LEVEL", "debug", "log_level", "DEBUG", id="level, any case"),
         pytest.param("LOG_FORMAT", "console", "log_format", "console", id="format"),
+        pytest.param(
+            "ALLOW_CATALOG_CHANGES",
+            " a, b,,",
+            "allow_catalog_changes",
+            frozenset({"a", "b"}),
+            id="ids",
+        ),
         pytest.param("PATH_PREFIX", "/a/b/", "path_prefix", "/a/b", id="prefix"),
         pytest.param("PATH_PREFIX", "/", "path_prefix", "", id="prefix of nothing"),
         pytest.param("HOST", "[::1]", "host", "::1", id="IPv6 in brackets"),
