@@ -206,6 +206,9 @@ def _binding_of(db: sa.Connection, operation: Operation) -> Binding | None:
 def _cleaned(db: sa.Connection, operation: Operation, moment: int) -> None:
     """A clean-up is done: what had failed has left nothing behind."""
     if operation.asked.get("of") == "update":
+        restored = instances.lock(db, operation.instance_id)
+        if restored is not None and restored.generation == operation.generation:
+            instances.save(db, replace(restored, usable=True))
         return
     if operation.binding_id is not None:
         binding = _binding_of(db, operation)

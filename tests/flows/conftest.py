@@ -16,8 +16,12 @@ Serve = Callable[..., Awaitable[Served]]
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between two attempts no time passes."""
-    monkeypatch.setattr(backoff, "delay", lambda *_: 0.0)
+    """Between two attempts no time passes; a clean-up waits for `Served.hurry`."""
+
+    def delay(attempt: int, longest: float = backoff.LONGEST) -> float:
+        return 0.0 if longest == backoff.LONGEST else longest
+
+    monkeypatch.setattr(backoff, "delay", delay)
 
 
 @pytest.fixture
