@@ -187,6 +187,8 @@ class SqliteStore:
     async def close(self) -> None:
         """Finish what is queued and close both connections."""
         self.closing = True
+        if self._writer is not None:
+            self._writer.end()
         await asyncio.to_thread(self._close)
 
     def _close(self) -> None:
@@ -224,7 +226,7 @@ class SqliteStore:
             raise Unavailable(AWAY)
         try:
             return unit(self._reader)
-        except sa.exc.OperationalError as error:
+        except (sa.exc.OperationalError, sqlite3.OperationalError) as error:
             log.error("store.read_failed", **trouble(error))
             with contextlib.suppress(sa.exc.DBAPIError, sqlite3.Error):
                 self._reader.rollback()

@@ -96,17 +96,21 @@ class Writer:
         else:
             self._queue.put(batch)
 
-    def close(self) -> None:
-        """Finish what is queued, then close the connection.
-
-        Not from the thread of the event loop while it must tell the last callers.
-        """
+    def end(self) -> None:
+        """Take no more units. In the thread of the loop: no `write` is half done."""
         if not self._closed:
             self._closed = True
             batch, self._pending = self._pending, []
             self._queue.put(batch)
             self._queue.put(None)
-            self._thread.join()
+
+    def close(self) -> None:
+        """Finish what is queued, then close the connection.
+
+        Not from the thread of the event loop while it must tell the last callers.
+        """
+        self.end()
+        self._thread.join()
 
     def _run(self) -> None:
         try:
