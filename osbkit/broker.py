@@ -8,11 +8,12 @@ Importing a module that says this reads no environment and opens nothing but the
 catalog. Settings, keys, lock, database and backends open in the lifespan.
 """
 
+import asyncio
 import gc
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from osbkit import telemetry
@@ -31,7 +32,8 @@ from osbkit.catalog import (
     rules_of,
     validate,
 )
-from osbkit.errors import Unavailable
+from osbkit.catalog.guard import Past, compare, plans_of, refused
+from osbkit.errors import CatalogUnsafe, Unavailable
 from osbkit.lifecycle.bindings import Bindings
 from osbkit.lifecycle.house import House
 from osbkit.lifecycle.instances import Instances
@@ -39,6 +41,7 @@ from osbkit.lifecycle.polling import Polling
 from osbkit.operations.engines import EmbeddedEngine
 from osbkit.operations.work import Requests
 from osbkit.settings import Settings
+from osbkit.store import served
 from osbkit.store.migrate import file_of
 from osbkit.store.sqlite import SqliteStore
 from osbkit.telemetry import log, trouble
@@ -98,6 +101,7 @@ class Running:
             Polling(house),
             house.settings.max_body_bytes,
         )
+        self.reloading = asyncio.Lock()
 
     async def probe(self) -> tuple[int, dict[str, Any]]:
         """`/health/ready`: database, backends, credentials file."""
@@ -183,19 +187,49 @@ class Broker:
         """The catalog as it is served, schemas of the models included."""
         return self.offer().catalog
 
-    def reload_catalog(self) -> None:
+    async def reload_catalog(self) -> None:
         """Ask the callable again and serve what it returns.
 
         Raises:
-            CatalogInvalid, BackendsInvalid: the old catalog stays in force.
+            CatalogInvalid, BackendsInvalid, CatalogUnsafe, Unavailable: the old
+                catalog stays in force.
         """
-        fresh = self.offer()
-        fresh.warn()
         running = self._running
-        if running is not None:
-            running.house.catalog = fresh.catalog
-            running.house.rules = fresh.rules
+        if running is None:
+            self.offer().warn()
+            return
+        house = running.house
+        async with running.reloading:
+            fresh = self.offer()
+            past = await house.store.read(served.past)
+            self._guard(fresh, past, house.settings)
+            fresh.warn()
+            await self._keep(house.store, fresh)
+            house.catalog = fresh.catalog
+            house.rules = fresh.rules
             running.pages = fresh.pages
+
+    def _guard(self, offer: Offer, past: Past, settings: Settings) -> None:
+        """Hold a catalog against what was served before and what lives.
+
+        Raises:
+            BackendsInvalid: a backend serves no plan and nothing that lives.
+            CatalogUnsafe: platforms or instances would be left alone, and
+                OSBKIT_ALLOW_CATALOG_CHANGES does not say that this is meant.
+        """
+        self._registry.require_fit(offer.catalog, past.busy)
+        changes = compare(past, offer.catalog, self._registry.keys)
+        unsafe = refused(changes, settings.allow_catalog_changes)
+        if unsafe:
+            raise CatalogUnsafe(unsafe, [change.id for change in unsafe])
+        for change in changes:
+            if change.level == "error":
+                log.warning("catalog.change_allowed", finding=str(change))
+            elif change.level == "warning":
+                log.warning("catalog.changed", finding=str(change))
+
+    async def _keep(self, store: Any, offer: Offer) -> None:
+        await store.write(partial(served.keep, plans=plans_of(offer.catalog)))
 
     @asynccontextmanager
     async def lifespan(self) -> AsyncIterator[Running]:
@@ -210,6 +244,7 @@ class Broker:
         offer.warn()
         async with AsyncExitStack() as stack:
             store = await self._open_store(settings, stack)
+            self._guard(offer, await store.read(served.past), settings)
             await self._open_backends(settings, store.broker_id, stack)
             authenticator = Authenticator(settings)
             await authenticator.open()
@@ -217,6 +252,7 @@ class Broker:
             house = self._house(settings, store, offer)
             await house.engine.open()
             stack.push_async_callback(house.engine.close)
+            await self._keep(store, offer)
             self._running = Running(house, authenticator, offer.pages)
             stack.callback(self._stopped)
             settle_memory()

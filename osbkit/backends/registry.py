@@ -6,7 +6,7 @@ its plan has left the catalog.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -144,18 +144,43 @@ class Registry:
                     )
         return found
 
-    def require_fit(self, catalog: Catalog) -> None:
+    @property
+    def keys(self) -> frozenset[str]:
+        """The keys of all backends."""
+        return frozenset(self._backends)
+
+    def require_fit(
+        self, catalog: Catalog, busy: Collection[str] | None = None
+    ) -> None:
         """Every plan has its backend, every backend its plan, every verb is there.
+
+        Args:
+            busy: keys that need no plan, for what they made lives on. None while
+                that is not known: then a backend without a plan is told beside
+                other findings, and is none by itself.
 
         Raises:
             BackendsInvalid: all findings at once, each naming the fix.
         """
         found = list(self._findings(catalog))
-        if found:
-            raise BackendsInvalid(found)
+        idle = [
+            f"backend {key!r} serves no plan: name an offering of the catalog, or"
+            " offering/plan"
+            for key in self._idle(catalog)
+            if key not in (busy or ())
+        ]
+        if found or (idle and busy is not None):
+            raise BackendsInvalid([*found, *idle])
+
+    def _idle(self, catalog: Catalog) -> list[str]:
+        used = {
+            self.key(offering.name, plan.name)
+            for offering in catalog.services
+            for plan in offering.plans
+        }
+        return [key for key in self._backends if key not in used]
 
     def _findings(self, catalog: Catalog) -> Iterator[str]:
-        used: set[str] = set()
         for offering in catalog.services:
             for plan in offering.plans:
                 key = self.key(offering.name, plan.name)
@@ -166,14 +191,8 @@ class Registry:
                         f" {offering.name + '/' + plan.name!r}"
                     )
                     continue
-                used.add(key)
                 if isinstance(self._backends[key], ServiceBackend):
                     yield from self._missing_verbs(catalog, key, offering, plan)
-        for key in self._backends.keys() - used:
-            yield (
-                f"backend {key!r} serves no plan: name an offering of the catalog, or"
-                " offering/plan"
-            )
         for key, backend in self._backends.items():
             if isinstance(backend, BlockingBackend):
                 yield f"backend {key!r} blocks: give threaded(…) of it"

@@ -161,11 +161,11 @@ async def test_reloaded_catalog_is_served_and_a_wrong_one_is_not(tmp_path):
     async with broker.lifespan(), client_of(broker.app) as client:
         before = await get(client)
         current["services"][0]["description"] = "Queues, reloaded."
-        broker.reload_catalog()
+        await broker.reload_catalog()
         after = await get(client)
         current["services"][0]["plans"][1]["id"] = SYNC
         with pytest.raises(CatalogInvalid):
-            broker.reload_catalog()
+            await broker.reload_catalog()
         still = await get(client)
 
     assert after.headers["etag"] != before.headers["etag"]

@@ -497,7 +497,7 @@ async def with_little_time(serve: Serve, change: Change, mode: str) -> Served:
         await CHANGES[name].ask(broker, AUTO, True)
         await broker.quiet()
     catalogs.append(with_deadline(0.02, mode))
-    broker.broker.reload_catalog()
+    await broker.broker.reload_catalog()
     return broker
 
 

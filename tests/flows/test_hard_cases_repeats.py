@@ -283,7 +283,7 @@ async def test_a_repeat_is_recognised_before_version_and_schema_are_judged(
     assert (await broker.bind(parameters={"size": 1})).status_code == 201
 
     catalogs.append(maintained("2.0.0", additionalProperties=False))
-    broker.broker.reload_catalog()
+    await broker.broker.reload_catalog()
 
     assert (await broker.put(**first)).status_code == 200
     assert (await broker.bind(parameters={"size": 1})).status_code == 200

@@ -371,7 +371,7 @@ async def test_a_maintenance_update_reaches_the_catalogs_version(
     broker = await serve(catalog=lambda: catalogs[-1])
     assert (await broker.put()).status_code == 201
     catalogs.append(versions("2.0.0+build"))
-    broker.broker.reload_catalog()
+    await broker.broker.reload_catalog()
     assert body_of(await broker.get())["maintenance_info"] == {"version": "1.0.0"}
     before = await broker.everything()
     for version in ("1.0.0", "2.0.0", "2.0.0+other", "999.0.0"):
