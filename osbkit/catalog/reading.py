@@ -17,6 +17,7 @@ from osbkit.catalog.findings import Finding
 from osbkit.catalog.places import Place, spell
 from osbkit.errors import CatalogInvalid
 
+BOM: Final = "\ufeff"
 _TAG: Final = "tag:yaml.org,2002:"
 _SCALARS: Final = (  # what a plain word is, by its first character
     ("bool", r"^(?:true|True|TRUE|false|False|FALSE)$", [*"tTfF"]),
@@ -62,7 +63,11 @@ def read_yaml(path: str | Path) -> tuple[dict[str, Any], list[Finding]]:
             several documents, is empty or no object.
     """
     name = str(path)
-    text = _text(name, Path(path))
+    return parse_yaml(name, text_of(path).removeprefix(BOM))
+
+
+def parse_yaml(name: str, text: str) -> tuple[dict[str, Any], list[Finding]]:
+    """The same of a text; `name` is how findings call it."""
     try:
         return _document(name, _Reader(text))
     except yaml.MarkedYAMLError as failure:
@@ -72,9 +77,15 @@ def read_yaml(path: str | Path) -> tuple[dict[str, Any], list[Finding]]:
         raise CatalogInvalid([finding]) from failure
 
 
-def _text(name: str, path: Path) -> str:
+def text_of(path: str | Path) -> str:
+    """A file to the letter, byte order mark included.
+
+    Raises:
+        CatalogInvalid: the file cannot be read, or is not UTF-8.
+    """
+    name = str(path)
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        return Path(path).read_bytes().decode()
     except OSError as failure:
         reason = failure.strerror or type(failure).__name__
         finding = Finding(
