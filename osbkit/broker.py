@@ -32,7 +32,7 @@ from osbkit.catalog import (
     rules_of,
     validate,
 )
-from osbkit.catalog.guard import Past, compare, plans_of, refused
+from osbkit.catalog.guard import Change, Past, compare, plans_of, refused
 from osbkit.errors import CatalogUnsafe, Unavailable
 from osbkit.lifecycle.bindings import Bindings
 from osbkit.lifecycle.house import House
@@ -57,6 +57,16 @@ class Offer:
     pages: CatalogPages
     rules: dict[tuple[str, str], PlanRules]
     warnings: list[Finding]
+    registry: Registry
+
+    def changes(self, past: Past) -> list[Change]:
+        """What it changes for platforms, and for what lives.
+
+        Raises:
+            BackendsInvalid: a backend serves no plan and nothing that lives.
+        """
+        self.registry.require_fit(self.catalog, past.busy)
+        return compare(past, self.catalog, self.registry.keys)
 
     def warn(self) -> None:
         """Tell the operator what platforms will not like."""
@@ -79,7 +89,7 @@ def offer_of(catalog: Catalog, registry: Registry) -> Offer:
         for offering in catalog.services
         for plan in offering.plans
     }
-    return Offer(complete, CatalogPages(complete), rules, warnings)
+    return Offer(complete, CatalogPages(complete), rules, warnings, registry)
 
 
 class Running:
@@ -217,8 +227,7 @@ class Broker:
             CatalogUnsafe: platforms or instances would be left alone, and
                 OSBKIT_ALLOW_CATALOG_CHANGES does not say that this is meant.
         """
-        self._registry.require_fit(offer.catalog, past.busy)
-        changes = compare(past, offer.catalog, self._registry.keys)
+        changes = offer.changes(past)
         unsafe = refused(changes, settings.allow_catalog_changes)
         if unsafe:
             raise CatalogUnsafe(unsafe, [change.id for change in unsafe])

@@ -81,6 +81,7 @@ class CatalogUnsafe(StartRefused):
             "The catalog does not fit what was served before:"
             f" {count} {noun}.\n{lines}\nTo serve it all the same, set"
             f" OSBKIT_ALLOW_CATALOG_CHANGES={','.join(dict.fromkeys(ids))}"
+            " (`osbkit serve` takes each id as --allow)."
         )
 
 

@@ -1,27 +1,43 @@
-"""`osbkit catalog`: check and show a catalog before any platform sees it.
+"""`osbkit catalog`: check, show and compare a catalog before any platform sees it.
+
+    validate   the rules of the specification and of the platforms
+    show       what platforms get
+    diff       what would change for them, and for the instances that live
+    ids        write the ids that a file lacks
 
 A catalog is named by its YAML file, or as MODULE:ATTR of a Broker (then with the
 schemas of its backends), of a Broker's application, or of a Catalog. The rules
-stand in `osbkit.catalog.rules`, the bytes are made in `osbkit.catalog.wire`.
+stand in `osbkit.catalog.rules`, the bytes are made in `osbkit.catalog.wire`, and
+what the start compares stands in `osbkit.catalog.guard`.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from osbkit.cli.terminal import REFUSED, Unusable, print_json, print_table, printable
+from osbkit.cli.db import DatabaseUrl
+from osbkit.cli.terminal import (
+    REFUSED,
+    Unusable,
+    note,
+    print_json,
+    print_table,
+    printable,
+)
 from osbkit.errors import CatalogInvalid
 
 if TYPE_CHECKING:
+    from osbkit.broker import Broker
     from osbkit.catalog import Catalog, Finding, Plan, ServiceOffering
+    from osbkit.catalog.guard import Change, Past
 
 NEWEST = (2, 17)
 
-app = typer.Typer(no_args_is_help=True, help="Check and show a catalog.")
+app = typer.Typer(no_args_is_help=True, help="Check, show and compare a catalog.")
 
 Named = Annotated[
     str,
@@ -124,6 +140,132 @@ def _row(catalog: "Catalog", offering: "ServiceOffering", plan: "Plan") -> list[
     ]
 
 
+@app.command()
+def diff(
+    named: Named,
+    database_url: DatabaseUrl = None,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ID",
+            help="An id whose change is meant, or `all`, beside those of"
+            " OSBKIT_ALLOW_CATALOG_CHANGES.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare a catalog with the one last served; 1 if a start would be refused."""
+    from osbkit.catalog.guard import Past, refused
+    from osbkit.settings import Settings
+    from osbkit.store import served
+
+    settings = Settings.from_environment()
+    past = served.look(database_url or settings.database_url.get_secret_value())
+    if past is None:
+        note("The database holds nothing yet: no catalog was served from it.")
+    changes = _changes(named, past or Past())
+    unsafe = refused(changes, settings.allow_catalog_changes | set(allow or ()))
+    if as_json:
+        print_json(
+            {
+                "refused": bool(unsafe),
+                "changes": [_change(each, unsafe) for each in changes],
+            }
+        )
+    else:
+        _show(changes, unsafe)
+    if unsafe:
+        raise typer.Exit(REFUSED)
+
+
+def _changes(named: str, past: "Past") -> "list[Change]":
+    """What a start with this catalog would judge.
+
+    Raises:
+        CatalogInvalid, BackendsInvalid: it would be refused for itself.
+    """
+    from osbkit.catalog import Catalog, validate
+    from osbkit.catalog.guard import compare
+
+    if _is_file(named):
+        found: Catalog | Broker = Catalog.from_yaml(named)
+    else:
+        found = _in_module(named)
+    if isinstance(found, Catalog):
+        validate(found)
+        return compare(past, found)
+    with redirect_stdout(sys.stderr):  # a callable of the author's
+        return found.offer().changes(past)
+
+
+def _show(changes: "Sequence[Change]", unsafe: "Collection[Change]") -> None:
+    if changes:
+        print_table(
+            ("change", "of", "name", "id", "instances", "start"),
+            [
+                (
+                    each.kind,
+                    each.what,
+                    each.names,
+                    each.id,
+                    str(each.instances),
+                    _word(each, unsafe),
+                )
+                for each in changes
+            ],
+        )
+    for each in changes:
+        if each.level != "note":
+            typer.echo(printable(f"{_word(each, unsafe)}: {each}"))
+    if unsafe:
+        typer.echo(f"A start would be refused: {_count(len(unsafe), 'finding')}.")
+    else:
+        typer.echo(f"A start would serve it: {_count(len(changes), 'change')}.")
+
+
+def _word(change: "Change", unsafe: "Collection[Change]") -> str:
+    """What a start does about a change."""
+    if change.level == "error":
+        return "refused" if change in unsafe else "allowed"
+    return "warning" if change.level == "warning" else "–"
+
+
+def _change(change: "Change", unsafe: "Collection[Change]") -> dict[str, Any]:
+    return {
+        "kind": change.kind,
+        "of": change.what,
+        "name": change.names,
+        "id": change.id,
+        "instances": change.instances,
+        "level": change.level,
+        "refused": change in unsafe,
+        "problem": change.problem,
+        "fix": change.fix,
+    }
+
+
+@app.command()
+def ids(
+    file: Annotated[
+        Path, typer.Argument(help="A YAML or JSON file.", show_default=False)
+    ],
+) -> None:
+    """Write ids into offerings and plans that have none; the rest stays as it is."""
+    from osbkit.catalog.ids import write_ids
+
+    given = write_ids(file)
+    for each in given:
+        names = f" ({each.names})" if each.names else ""
+        typer.echo(printable(f"{each.path}{names}: {each.id}"))
+    if given:
+        typer.echo(
+            f"{_count(len(given), 'id')} written. Commit the file: ids are for ever."
+        )
+    else:
+        typer.echo("Every offering and plan has an id; nothing was written.")
+
+
 def catalog_named(named: str) -> "Catalog":
     """The catalog that the command line names.
 
@@ -133,24 +275,32 @@ def catalog_named(named: str) -> "Catalog":
     """
     from osbkit.catalog import Catalog
 
-    if ":" not in named or Path(named).exists():
+    if _is_file(named):
         return Catalog.from_yaml(named)
-    with redirect_stdout(sys.stderr):  # an author's module may print or log
-        return _catalog_of_module(named)
+    found = _in_module(named)
+    if isinstance(found, Catalog):
+        return found
+    with redirect_stdout(sys.stderr):  # a callable of the author's
+        return found.catalog
 
 
-def _catalog_of_module(named: str) -> "Catalog":
+def _is_file(named: str) -> bool:
+    return ":" not in named or Path(named).exists()
+
+
+def _in_module(named: str) -> "Catalog | Broker":
     from osbkit.catalog import Catalog
     from osbkit.cli.loading import broker_behind, load
 
-    found = load(named)
-    if isinstance(found, Catalog):
-        return found
-    broker = broker_behind(found, named)
+    with redirect_stdout(sys.stderr):  # an author's module may print or log
+        found = load(named)
+        if isinstance(found, Catalog):
+            return found
+        broker = broker_behind(found, named)
     if broker is None:
         raise Unusable(
             f"{named} is a {type(found).__name__}: neither a Catalog nor a Broker nor"
             " the application of one.",
             hint="Name the Broker itself, as in examples.queue_broker.app:broker",
         )
-    return broker.catalog
+    return broker

@@ -5,9 +5,10 @@
     no access log      the broker logs its own events
     httptools          half the time of the parser in Python
 
-Exit status 3 when the start was refused. `--host` and `--port` are the settings
-OSBKIT_HOST and OSBKIT_PORT under another name: they are put into the environment,
-so the broker derives the same public URL from them.
+Exit status 3 when the start was refused. `--host`, `--port` and `--allow` are the
+settings OSBKIT_HOST, OSBKIT_PORT and OSBKIT_ALLOW_CATALOG_CHANGES under another
+name: they are put into the environment, so the broker derives the same public URL
+from them.
 """
 
 import logging
@@ -45,6 +46,15 @@ def serve(
         int | None,
         typer.Option(min=1, max=65535, help="Port; OSBKIT_PORT.", show_default=False),
     ] = None,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ID",
+            help="Serve although the catalog's change of this id would be refused;"
+            " several times, or `all`. OSBKIT_ALLOW_CATALOG_CHANGES.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Run a broker until SIGTERM or Ctrl-C."""
     from osbkit.cli.loading import load_application
@@ -54,6 +64,8 @@ def serve(
         os.environ["OSBKIT_HOST"] = host
     if port is not None:
         os.environ["OSBKIT_PORT"] = str(port)
+    if allow:
+        os.environ["OSBKIT_ALLOW_CATALOG_CHANGES"] = ",".join(allow)
     try:
         settings = Settings.from_environment()
         application = load_application(target)
