@@ -18,7 +18,7 @@ import yaml
 
 from osbkit.catalog.findings import Finding, names_at
 from osbkit.catalog.places import Place, spell
-from osbkit.catalog.reading import BOM, parse_yaml, text_of
+from osbkit.catalog.reading import BOM, nodes_of, parse_yaml, text_of
 from osbkit.errors import CatalogInvalid
 
 
@@ -132,10 +132,7 @@ def _by_hand(given: Given) -> Finding:
 
 def _edited(text: str, made: dict[Place, str]) -> str | None:
     """The text with the ids in it; None if a place is not in the text."""
-    try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.YAMLError:
-        return None
+    root = nodes_of(text)
     edits = []
     for place, id_ in made.items():
         node = _node(root, place)

@@ -77,6 +77,16 @@ def parse_yaml(name: str, text: str) -> tuple[dict[str, Any], list[Finding]]:
         raise CatalogInvalid([finding]) from failure
 
 
+def nodes_of(text: str) -> yaml.Node | None:
+    """What `parse_yaml` reads, as nodes that know where they stand in the text."""
+    reader: Any = _Reader(text)
+    try:
+        root: yaml.Node | None = reader.get_single_node()
+    finally:
+        reader.dispose()
+    return root
+
+
 def text_of(path: str | Path) -> str:
     """A file to the letter, byte order mark included.
 
