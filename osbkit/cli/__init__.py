@@ -3,7 +3,7 @@
     client        ask any broker, as a platform would
     serve         run a broker
     db            its database's schema
-    catalog       check and show a catalog before it is served
+    catalog       check, show and compare a catalog before it is served
     credentials   make what platforms log in with
     keys          make what the database is sealed with
 
