@@ -1,7 +1,7 @@
 """What docs/backends.md prints runs, and what it says of steps holds."""
 
 import importlib.util
-import inspect
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -43,19 +43,13 @@ def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Module
     return found
 
 
-async def test_the_guide_s_own_test_passes(
-    modules: dict[str, ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "name", re.findall(r"async def (test_\w+)", GUIDE.files()["test_mailboxes.py"])
+)
+async def test_a_test_of_the_guide_passes(
+    modules: dict[str, ModuleType], tmp_path: Path, name: str
 ):
-    tests = [
-        value
-        for name, value in vars(modules["test_mailboxes"]).items()
-        if name.startswith("test_") and inspect.iscoroutinefunction(value)
-    ]
-
-    for test in tests:
-        await test(tmp_path, monkeypatch)
-
-    assert len(tests) == 1
+    await getattr(modules["test_mailboxes"], name)(tmp_path)
 
 
 async def test_the_guide_s_blocking_backend_makes_and_removes(

@@ -3,6 +3,8 @@
 import ast
 import re
 import sqlite3
+import subprocess
+import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -66,6 +68,19 @@ def test_every_block_of_code_can_be_parsed(page: Page):
         ast.parse(block)
     for block in page.blocks("yaml"):
         assert list(yaml.safe_load_all(block))
+
+
+def test_the_programs_of_the_pages_are_formatted_as_the_rest(tmp_path: Path):
+    for page in PAGES:
+        for name, body in page.files().items():
+            (tmp_path / name).write_text(body)
+    ruff = f"{sysconfig.get_path('scripts')}/ruff"
+    config = ["--config", str(ROOT / "pyproject.toml"), "--no-cache", str(tmp_path)]
+
+    formatted = subprocess.run([ruff, "format", "--check", *config], check=False)
+    linted = subprocess.run([ruff, "check", "--ignore=I001", *config], check=False)
+
+    assert (formatted.returncode, linted.returncode) == (0, 0)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.path.name)
