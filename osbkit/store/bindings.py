@@ -59,6 +59,9 @@ END_ALL = (
     .where(bindings.c.ended_at.is_(None))
     .values(
         state=ResourceState.GONE,
+        parameters=None,
+        bind_resource=None,
+        context=None,
         bound=None,
         facts=None,
         residue=False,
