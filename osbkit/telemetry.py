@@ -5,9 +5,10 @@ of a request, a credential or the text of a foreign exception is never a field;
 `trouble()` turns an exception into its type and place.
 """
 
+import contextlib
 import sys
 import traceback
-from typing import Any, Literal
+from typing import Any, Literal, TextIO, cast
 
 import structlog
 from pydantic_core import to_json
@@ -39,9 +40,32 @@ def configure(
         wrapper_class=structlog.make_filtering_bound_logger(
             logging.getLevelName(level.upper())
         ),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(
+            file=cast(TextIO, Unfailing(sys.stderr))
+        ),
         cache_logger_on_first_use=True,
     )
+
+
+class Unfailing:
+    """A stream whose trouble is its own: a line that cannot be written is lost.
+
+    On a full disk the log fails first, and must not take the writer of the database
+    with it, or the answer to a request.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        """Write what can be written."""
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        """Hand on what can be handed on."""
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.flush()
 
 
 def is_json(style: str) -> bool:

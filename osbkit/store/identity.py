@@ -5,11 +5,16 @@ import secrets
 import sqlalchemy as sa
 
 from osbkit.errors import DatabaseUnusable
+from osbkit.store.rows import now
 from osbkit.store.sealing import ring_of
 from osbkit.store.tables import meta
 
 VALUE = sa.select(meta.c.value).where(meta.c.name == sa.bindparam("name_"))
-TOUCH = sa.update(meta).where(meta.c.name == "broker_id").values(value=meta.c.value)
+TOUCH = (
+    sa.update(meta)
+    .where(meta.c.name == "touched")
+    .values(value=sa.bindparam("moment_"))
+)
 PLACE = "meta.value"
 
 
@@ -43,5 +48,10 @@ def of_database(db: sa.Connection) -> str:
 
 
 def touch(db: sa.Connection) -> None:
-    """Write without changing anything: shows that the database takes writes."""
-    db.execute(TOUCH)
+    """Write this moment: shows that the database takes writes.
+
+    A new value each time: SQLite writes no page for an update that changes nothing.
+    """
+    moment = str(now())
+    if db.execute(TOUCH, {"moment_": moment}).rowcount != 1:
+        db.execute(sa.insert(meta), {"name": "touched", "value": moment})
