@@ -377,7 +377,8 @@ def _end(
         return
     if error is None:
         future.set_result(result)
-    elif isinstance(error, StopIteration):
-        future.set_exception(RuntimeError("a backend raised StopIteration"))
-    else:
+    elif isinstance(error, Exception) and not isinstance(error, StopIteration):
         future.set_exception(error)
+    else:  # would end the event loop, or hang it
+        name = type(error).__name__
+        future.set_exception(RuntimeError(f"a backend raised {name}"))
