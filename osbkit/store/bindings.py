@@ -8,8 +8,10 @@ from osbkit.domain import Binding, Json, ResourceState
 from osbkit.errors import Stale
 from osbkit.store.rows import dialect, insert_or_ignore
 from osbkit.store.sealing import KeyRing, ring_of
+from osbkit.store.statements import booleans, run
 from osbkit.store.tables import bindings
 
+BOOLEANS = ("residue",)
 NAMES = tuple(column.name for column in bindings.c)
 INSERT = insert_or_ignore(bindings)
 ONE = sa.and_(
@@ -85,23 +87,21 @@ def lock(db: sa.Connection, instance_id: str, binding_id: str) -> Binding | None
 def _one(
     db: sa.Connection, statement: Any, instance: str, binding: str
 ) -> Binding | None:
-    row = db.execute(statement, {"instance_": instance, "binding_": binding}).first()
+    row = run(db, statement, {"instance_": instance, "binding_": binding}).fetchone()
     return None if row is None else record(row, ring_of(db))
 
 
 def of_instance(db: sa.Connection, instance_id: str, generation: int) -> list[Binding]:
     """Every binding of one generation that may have something on the service."""
     ring = ring_of(db)
-    found = db.execute(
-        OF_INSTANCE, {"instance_": instance_id, "generation_": generation}
-    )
-    return [record(row, ring) for row in found]
+    found = run(db, OF_INSTANCE, {"instance_": instance_id, "generation_": generation})
+    return [record(row, ring) for row in found.fetchall()]
 
 
 def add(db: sa.Connection, binding: Binding) -> bool:
     """Insert a new id; False when the id has a row under this instance already."""
-    done = db.execute(INSERT[dialect(db)], values(binding, ring_of(db)))
-    return done.rowcount == 1
+    done = run(db, INSERT[dialect(db)], values(binding, ring_of(db)))
+    return bool(done.rowcount == 1)
 
 
 def save(db: sa.Connection, binding: Binding) -> None:
@@ -115,7 +115,7 @@ def save(db: sa.Connection, binding: Binding) -> None:
     row["binding_"] = row.pop("binding_id")
     row["revision_"] = row.pop("revision")
     del row["uid"], row["created_at"]
-    if db.execute(SAVE, row).rowcount != 1:
+    if run(db, SAVE, row).rowcount != 1:
         raise Stale(f"binding {binding.uid} changed")
 
 
@@ -129,7 +129,8 @@ def mark_ready(
 ) -> None:
     """End a bind: one statement, without reading the row."""
     ring, uid = ring_of(db), binding.uid
-    db.execute(
+    run(
+        db,
         READY,
         {
             "instance_": binding.instance_id,
@@ -144,14 +145,12 @@ def mark_ready(
 
 def end_all(db: sa.Connection, instance_id: str, generation: int, now: int) -> None:
     """Every binding of an instance that was just deleted is gone as well."""
-    db.execute(
-        END_ALL, {"instance_": instance_id, "generation_": generation, "now_": now}
-    )
+    run(db, END_ALL, {"instance_": instance_id, "generation_": generation, "now_": now})
 
 
 def forget(db: sa.Connection, before: int) -> int:
     """Drop tombstones that ended before a moment."""
-    return db.execute(FORGET, {"before_": before}).rowcount
+    return int(run(db, FORGET, {"before_": before}).rowcount)
 
 
 def values(binding: Binding, ring: KeyRing) -> dict[str, Any]:
@@ -166,7 +165,7 @@ def values(binding: Binding, ring: KeyRing) -> dict[str, Any]:
         "plan_id": binding.plan_id,
         "generation": binding.generation,
         "instance_generation": binding.instance_generation,
-        "state": binding.state,
+        "state": binding.state.value,
         "parameters": ring.seal(binding.parameters, "bindings.parameters", uid),
         "app_guid": binding.app_guid,
         "bind_resource": ring.seal(
@@ -189,6 +188,7 @@ def record(row: Any, ring: KeyRing) -> Binding:
     """A row as a record, its secrets opened."""
     got: dict[str, Any] = dict(zip(NAMES, row, strict=True))
     uid = got["uid"]
+    booleans(got, BOOLEANS)
     got["state"] = ResourceState(got["state"])
     got["parameters"] = ring.open(got["parameters"], "bindings.parameters", uid) or {}
     for name in ("bind_resource", "context", "bound", "facts"):

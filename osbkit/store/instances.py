@@ -8,8 +8,10 @@ from osbkit.domain import Instance, Json, ResourceState
 from osbkit.errors import Stale
 from osbkit.store.rows import dialect, insert_or_ignore
 from osbkit.store.sealing import KeyRing, ring_of
+from osbkit.store.statements import booleans, run
 from osbkit.store.tables import instances, operations
 
+BOOLEANS = ("residue", "usable")
 NAMES = tuple(column.name for column in instances.c)
 INSERT = insert_or_ignore(instances)
 FIND = sa.select(instances).where(instances.c.instance_id == sa.bindparam("id_"))
@@ -79,19 +81,19 @@ def untouched(db: sa.Connection, instance: Instance) -> bool:
 
     One look without opening what is sealed: what a bind needs to know.
     """
-    row = db.execute(UNTOUCHED, {"id_": instance.instance_id}).first()
-    return row is not None and row[0] == instance.revision and not row[1]
+    row = run(db, UNTOUCHED, {"id_": instance.instance_id}).fetchone()
+    return row is not None and bool(row[0] == instance.revision and not row[1])
 
 
 def _one(db: sa.Connection, statement: Any, instance_id: str) -> Instance | None:
-    row = db.execute(statement, {"id_": instance_id}).first()
+    row = run(db, statement, {"id_": instance_id}).fetchone()
     return None if row is None else record(row, ring_of(db))
 
 
 def add(db: sa.Connection, instance: Instance) -> bool:
     """Insert a new id; False when the id has a row already."""
-    done = db.execute(INSERT[dialect(db)], values(instance, ring_of(db)))
-    return done.rowcount == 1
+    done = run(db, INSERT[dialect(db)], values(instance, ring_of(db)))
+    return bool(done.rowcount == 1)
 
 
 def save(db: sa.Connection, instance: Instance) -> None:
@@ -104,7 +106,7 @@ def save(db: sa.Connection, instance: Instance) -> None:
     row["id_"] = row.pop("instance_id")
     row["revision_"] = row.pop("revision")
     del row["uid"], row["created_at"]
-    if db.execute(SAVE, row).rowcount != 1:
+    if run(db, SAVE, row).rowcount != 1:
         raise Stale(f"instance {instance.uid} changed")
 
 
@@ -113,7 +115,8 @@ def mark_ready(
 ) -> None:
     """End a creation: one statement, without reading the row."""
     sealed = ring_of(db).seal(facts, "instances.facts", instance.uid)
-    db.execute(
+    run(
+        db,
         READY,
         {"id_": instance.instance_id, "generation_": generation, "facts_": sealed},
     )
@@ -121,12 +124,12 @@ def mark_ready(
 
 def count_by_plan(db: sa.Connection) -> dict[tuple[str, str], int]:
     """Instances that are not gone, by (service_id, plan_id)."""
-    return {(row[0], row[1]): row[2] for row in db.execute(COUNT_LIVE)}
+    return {(row[0], row[1]): row[2] for row in run(db, COUNT_LIVE).fetchall()}
 
 
 def forget(db: sa.Connection, before: int) -> int:
     """Drop tombstones that ended before a moment."""
-    return db.execute(FORGET, {"before_": before}).rowcount
+    return int(run(db, FORGET, {"before_": before}).rowcount)
 
 
 def values(instance: Instance, ring: KeyRing) -> dict[str, Any]:
@@ -142,7 +145,7 @@ def values(instance: Instance, ring: KeyRing) -> dict[str, Any]:
         "plan": instance.plan,
         "backend": instance.backend,
         "generation": instance.generation,
-        "state": instance.state,
+        "state": instance.state.value,
         "organization_guid": instance.organization_guid,
         "space_guid": instance.space_guid,
         "parameters": ring.seal(instance.parameters, "instances.parameters", uid),
@@ -162,6 +165,7 @@ def record(row: Any, ring: KeyRing) -> Instance:
     """A row as a record, its secrets opened."""
     got: dict[str, Any] = dict(zip(NAMES, row, strict=True))
     uid = got["uid"]
+    booleans(got, BOOLEANS)
     got["state"] = ResourceState(got["state"])
     got["parameters"] = ring.open(got["parameters"], "instances.parameters", uid) or {}
     got["context"] = ring.open(got["context"], "instances.context", uid)

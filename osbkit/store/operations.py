@@ -22,6 +22,7 @@ from osbkit.domain import (
 )
 from osbkit.errors import LeaseLost, OperationInProgress
 from osbkit.store.sealing import KeyRing, ring_of
+from osbkit.store.statements import IntegrityError, booleans, run
 from osbkit.store.tables import bindings, instances, operations
 from osbkit.version import VERSION
 
@@ -32,6 +33,14 @@ OPEN = operations.c.ended_at.is_(None)
 
 COLUMNS = [column for column in operations.c if column.name not in {"steps", "version"}]
 SHOWN = [column for column in COLUMNS if column.name != "asked"]
+BOOLEANS = (
+    "answer_owed",
+    "refused",
+    "instance_usable",
+    "update_repeatable",
+    "parked",
+    "stop_asked",
+)
 NAMES = tuple(column.name for column in COLUMNS)
 SHOWN_NAMES = tuple(column.name for column in SHOWN)
 SHOWN_ = [column.label(f"o_{column.name}") for column in SHOWN]
@@ -206,25 +215,25 @@ def add(db: sa.Connection, operation: Operation) -> None:
         OperationInProgress: another live operation holds the key.
     """
     try:
-        db.execute(INSERT, values(operation, ring_of(db)))
-    except sa.exc.IntegrityError:
+        run(db, INSERT, values(operation, ring_of(db)))
+    except IntegrityError:
         raise OperationInProgress from None
 
 
 def taken(db: sa.Connection, key: str) -> bool:
     """Whether a live operation holds this key."""
-    return db.execute(TAKEN, {"key_": key}).first() is not None
+    return run(db, TAKEN, {"key_": key}).fetchone() is not None
 
 
 def find(db: sa.Connection, operation_id: str) -> Operation | None:
     """The whole record."""
-    row = db.execute(FIND, {"id_": operation_id}).first()
+    row = run(db, FIND, {"id_": operation_id}).fetchone()
     return None if row is None else record(row, ring_of(db))
 
 
 def show(db: sa.Connection, operation_id: str) -> Operation | None:
     """The record without what it works towards: enough to poll."""
-    row = db.execute(SHOW, {"id_": operation_id}).first()
+    row = run(db, SHOW, {"id_": operation_id}).fetchone()
     return None if row is None else record(row, None)
 
 
@@ -247,11 +256,11 @@ def latest(
 ) -> Latest | None:
     """One look-up for a poll that names no operation; None for an unknown id."""
     if binding_id is None:
-        row = db.execute(LATEST_OF_INSTANCE, {"instance_": instance_id}).first()
+        row = run(db, LATEST_OF_INSTANCE, {"instance_": instance_id}).fetchone()
     else:
-        row = db.execute(
-            LATEST_OF_BINDING, {"instance_": instance_id, "binding_": binding_id}
-        ).first()
+        row = run(
+            db, LATEST_OF_BINDING, {"instance_": instance_id, "binding_": binding_id}
+        ).fetchone()
     if row is None:
         return None
     platform, state, ended_at, *shown = row
@@ -266,14 +275,14 @@ def _shown(values_: Iterable[Any]) -> Operation:
 def open_of(db: sa.Connection, instance_id: str) -> list[Operation]:
     """Every open operation of an instance and its bindings, oldest first."""
     ring = ring_of(db)
-    rows = db.execute(OPEN_OF_INSTANCE, {"instance_": instance_id})
-    return [record(row, ring) for row in rows]
+    rows = run(db, OPEN_OF_INSTANCE, {"instance_": instance_id})
+    return [record(row, ring) for row in rows.fetchall()]
 
 
 def all_open(db: sa.Connection) -> list[Operation]:
     """Every open operation, the one due first in front."""
     ring = ring_of(db)
-    return [record(row, ring) for row in db.execute(ALL_OPEN)]
+    return [record(row, ring) for row in run(db, ALL_OPEN).fetchall()]
 
 
 def claim(
@@ -301,8 +310,8 @@ def renew(db: sa.Connection, *, owner: str, until: int) -> list[str]:
     Returns:
         ids of what it is asked to stop.
     """
-    db.execute(RENEW, {"owner_": owner, "until_": until})
-    return list(db.execute(STOPPING, {"owner_": owner}).scalars())
+    run(db, RENEW, {"owner_": owner, "until_": until})
+    return [row[0] for row in run(db, STOPPING, {"owner_": owner}).fetchall()]
 
 
 def progress(
@@ -356,13 +365,13 @@ def turn(
         turned before.
     """
     statement = TURN_OWED if owed else TURN
-    done = db.execute(statement, {"id_": operation_id, "text_": text})
+    done = run(db, statement, {"id_": operation_id, "text_": text})
     return find(db, operation_id) if done.rowcount == 1 else None
 
 
 def join(db: sa.Connection, operation_id: str) -> None:
     """Somebody polls it now: no answer is owed any longer."""
-    db.execute(JOIN, {"id_": operation_id})
+    run(db, JOIN, {"id_": operation_id})
 
 
 def finish(
@@ -388,7 +397,7 @@ def finish(
         FINISH,
         operation,
         {
-            "state_": state,
+            "state_": state.value,
             "text_": description,
             "refused_": refused,
             "status_": status,
@@ -409,7 +418,8 @@ def halt(
         whether a call may still be running (somebody holds the claim).
     """
     held = operation.owner is not None
-    db.execute(
+    run(
+        db,
         HALT,
         {
             "id_": operation.id,
@@ -427,9 +437,10 @@ def stopped(db: sa.Connection, operation_id: str, now: int) -> bool:
     Returns:
         whether what halted it had begun without waiting: something may be left.
     """
-    late = db.execute(HALTER_BEGAN, {"id_": operation_id}).scalar() is not None
-    done = db.execute(STOPPED, {"id_": operation_id, "now_": now})
-    return late and done.rowcount == 1
+    began = run(db, HALTER_BEGAN, {"id_": operation_id}).fetchone()
+    late = began is not None and began[0] is not None
+    done = run(db, STOPPED, {"id_": operation_id, "now_": now})
+    return late and bool(done.rowcount == 1)
 
 
 def begin(db: sa.Connection, operation: Operation, now: int) -> None:
@@ -443,7 +454,8 @@ def begin(db: sa.Connection, operation: Operation, now: int) -> None:
 
 def steps(db: sa.Connection, operation_id: str) -> Json:
     """Results of the steps done so far, by name."""
-    blob = db.execute(STEPS, {"id_": operation_id}).scalar()
+    row = run(db, STEPS, {"id_": operation_id}).fetchone()
+    blob = None if row is None else row[0]
     found: Json = ring_of(db).open(blob, "operations.steps", operation_id) or {}
     return found
 
@@ -460,7 +472,7 @@ def save_steps(db: sa.Connection, operation: Operation, done: Json) -> None:
 
 def forget(db: sa.Connection, before: int) -> int:
     """Drop what ended before a moment."""
-    return db.execute(FORGET, {"before_": before}).rowcount
+    return int(run(db, FORGET, {"before_": before}).rowcount)
 
 
 def live(operations_: Iterable[Operation]) -> list[Operation]:
@@ -471,8 +483,8 @@ def live(operations_: Iterable[Operation]) -> list[Operation]:
 def _guarded(
     db: sa.Connection, statement: Any, operation: Operation, values_: dict[str, Any]
 ) -> None:
-    done = db.execute(
-        statement, {"id_": operation.id, "fence_": operation.fence, **values_}
+    done = run(
+        db, statement, {"id_": operation.id, "fence_": operation.fence, **values_}
     )
     if done.rowcount != 1:
         raise LeaseLost(f"operation {operation.id} was claimed again or has ended")
@@ -482,15 +494,15 @@ def values(operation: Operation, ring: KeyRing) -> dict[str, Any]:
     """A new record as a row."""
     return {
         "id": operation.id,
-        "kind": operation.kind,
+        "kind": operation.kind.value,
         "instance_id": operation.instance_id,
         "binding_id": operation.binding_id,
         "platform": operation.platform,
         "backend": operation.backend,
         "generation": operation.generation,
         "binding_generation": operation.binding_generation,
-        "state": operation.state,
-        "phase": operation.phase,
+        "state": operation.state.value,
+        "phase": operation.phase.value,
         "live_key": operation.live_key,
         "fence": operation.fence,
         "owner": operation.owner,
@@ -520,6 +532,7 @@ def record(row: Any, ring: KeyRing | None) -> Operation:
 
 
 def _typed(got: dict[str, Any]) -> Operation:
+    booleans(got, BOOLEANS)
     got["kind"] = OperationKind(got["kind"])
     got["state"] = OperationState(got["state"])
     got["phase"] = Phase(got["phase"])
