@@ -8,6 +8,7 @@ of `poison` kills the process that runs it.
 """
 
 import asyncio
+import contextlib
 import os
 import signal
 
@@ -21,7 +22,13 @@ cloud = Cloud(os.environ["CRASH_CLOUD"])
 
 
 async def pause(place: str) -> None:
-    """A moment in which a process can be killed; longer while the place is held."""
+    """A moment in which a process can be killed; longer while the place is held.
+
+    While `deaf` is held, nothing ends it before its time.
+    """
+    while cloud.held("deaf"):
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(0.01)
     await asyncio.sleep(PAUSE)
     while cloud.held(place):  # noqa: ASYNC110 (another process lets go)
         await asyncio.sleep(0.01)

@@ -13,9 +13,18 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.flows.crash.backend import judge
 from tests.flows.crash.catalog import binding_body, deletion, instance_body
 from tests.flows.crash.scene import binding_path, instance_path
-from tests.flows.crash.server import FLAG, HEADERS, PATIENCE, Json, Runner, Server
+from tests.flows.crash.server import (
+    FLAG,
+    HEADERS,
+    PATIENCE,
+    Json,
+    Runner,
+    Server,
+    until,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -131,6 +140,24 @@ async def test_sigterm_under_load_answers_in_json_and_loses_nothing(
     assert len(server.cloud.things("credential")) == len(bound)
 
 
+def test_a_call_that_never_returns_does_not_keep_the_process_past_its_grace(
+    make_server: Callable[..., Server],
+) -> None:
+    """It ignores every cancellation; the next start takes its operation up."""
+    server = make_server("osbkit serve")
+    server.start()
+    server.cloud.hold("deaf")
+    path = instance_path("i")
+    operation = server.accepted("PUT", path, instance_body("slow"))
+    until(lambda: server.cloud.lines(operation) > 0, "the call has begun")
+    server.terminate(GRACE)
+    server.cloud.release("deaf")
+    server.start()
+
+    assert server.ends(path, operation)["state"] == "succeeded"
+    assert judge(server.cloud, operation) == []
+
+
 def end_of(server: Server, life: Life) -> dict[str, Any]:
     """How an instance stands when nothing works on it any more."""
     path, bound = instance_path(life.instance), binding_path(life.instance, "b")
@@ -150,7 +177,7 @@ def end_of(server: Server, life: Life) -> dict[str, Any]:
 
 def fits(life: Life, end: dict[str, Any]) -> bool:
     """Whether the end is what the answers promised."""
-    there = end["shown"] == 200
+    there = bool(end["shown"] == 200)
     if "in progress" in {end["instance"], end["binding"]}:
         return False
     if life.status("DELETE") in {200, 202, 410}:
