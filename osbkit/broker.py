@@ -130,10 +130,12 @@ class Running:
                 log.warning("backend.away", backend=name, **trouble(error))
                 problems.append(f"The backend {name} does not answer.")
         await self.authenticator.refresh()
-        problems += self.authenticator.problems()
+        # the last good file is in force: a typo must not take the broker away
+        warnings = self.authenticator.problems()
+        told: dict[str, Any] = {"warnings": warnings} if warnings else {}
         if problems:
-            return 503, {"status": "not ready", "problems": problems}
-        return 200, {"status": "ready"}
+            return 503, {"status": "not ready", "problems": problems, **told}
+        return 200, {"status": "ready", **told}
 
     def leave(self) -> None:
         """The process was told to stop: open requests answer now."""

@@ -342,8 +342,8 @@ class ServiceBackend(abc.ABC, Generic[P, B]):
     ) -> None:
         """Raise Refused for what cannot be, before anything is recorded.
 
-        No side effects, and quick: the platform waits. It is not asked about
-        repeats.
+        No side effects, and quick: the platform waits. A refusal of a request that
+        repeats one already taken counts for nothing.
         """
 
     def describe(self, instance: InstanceView[P]) -> Description:

@@ -56,6 +56,7 @@ class Seen:
 
     instance: Instance | None
     predecessor: Binding | None = None
+    busy: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +161,7 @@ class Bindings:
                 wanted=wanted,
                 refusal=refusal,
                 polls=accepts_incomplete,
+                predecessor=seen.predecessor,
             ),
             committed=self._start,
         )
@@ -189,7 +191,7 @@ class Bindings:
             raise Malformed("Service instances of this plan cannot be bound.")
         if wanted.predecessor is not None:
             rotatable = plan is not None and plan.binding_rotatable
-            self._require_predecessor(there, wanted, seen.predecessor, rotatable)
+            self._require_predecessor(there, wanted, seen, rotatable)
         backend = house.registry.backend(there.backend)
         if backend.requires_app and fresh.app_guid is None:
             raise RequiresApp
@@ -206,10 +208,11 @@ class Bindings:
         self,
         there: Instance,
         wanted: WantedBinding,
-        found: Binding | None,
+        seen: Seen,
         rotatable: bool,
     ) -> None:
         """Spec: "Binding Rotation": of the same instance, there, not expired."""
+        found = seen.predecessor
         if not rotatable:
             raise Malformed("Bindings of this plan cannot be rotated.")
         if wanted.parameters or wanted.bind_resource or wanted.app_guid:
@@ -220,6 +223,7 @@ class Bindings:
         if (
             found is None
             or found.state is not ResourceState.READY
+            or seen.busy
             or found.instance_generation != there.generation
             or (found.expires_at is not None and found.expires_at <= now())
         ):
@@ -359,7 +363,9 @@ def look(db: sa.Connection, instance_id: str, predecessor_id: str | None) -> See
     instance = instances.find(db, instance_id)
     if predecessor_id is None:
         return Seen(instance)
-    return Seen(instance, bindings.find(db, instance_id, predecessor_id))
+    found = bindings.find(db, instance_id, predecessor_id)
+    latest = operations.show(db, found.latest) if found and found.latest else None
+    return Seen(instance, found, latest is not None and latest.live)
 
 
 def fresh_binding(
@@ -401,12 +407,17 @@ def record_bind(
     wanted: WantedBinding,
     refusal: RequestRejected | None,
     polls: bool,
+    predecessor: Binding | None = None,
 ) -> Recorded:
     """Record a bind that was judged against `seen`; insert first.
 
     Raises:
-        Stale: the instance has changed since; judge again.
+        Stale: the instance or the predecessor has changed since; judge again.
     """
+    if predecessor is not None and refusal is None:
+        before = bindings.lock(db, fresh.instance_id, predecessor.binding_id)
+        if before is None or before.revision != predecessor.revision:
+            raise Stale("the predecessor changed")
     if (
         refusal is None
         and seen.state is ResourceState.READY

@@ -221,6 +221,8 @@ def on_unbind(
     for operation in mine:
         if operation.kind is OperationKind.UNBIND:
             return Repeat(operation)
+    if any(op.kind is OperationKind.DEPROVISION for op in of_instance(running)):
+        raise OperationInProgress  # it revokes this binding, or has done so
     if not mine and binding_over(found, instance) and not found.residue:
         raise Gone
     if any(blocking(of_instance(running))):

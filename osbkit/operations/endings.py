@@ -176,6 +176,22 @@ def _end_binding(db: sa.Connection, operation: Operation, moment: int) -> None:
         bindings.save(db, binding_gone(binding, moment))
 
 
+def revoked(db: sa.Connection, operation: Operation, binding: Binding) -> None:
+    """A deletion has revoked a binding: nobody is handed its credentials any more.
+
+    Raises:
+        LeaseLost: the operation is another's or has ended.
+    """
+    operations.require(db, operation)
+    found = bindings.lock(db, binding.instance_id, binding.binding_id)
+    if (
+        found is not None
+        and found.generation == binding.generation
+        and found.instance_generation == binding.instance_generation
+    ):
+        bindings.save(db, binding_gone(found, now()))
+
+
 def binding_gone(binding: Binding, moment: int) -> Binding:
     """The tombstone of a binding."""
     return replace(
@@ -305,6 +321,11 @@ def _own_account(
     )
     if operations.taken(db, key):
         return
+    instance = instances.find(db, of.instance_id)
+    if "was" in of.asked:
+        asked["was"] = of.asked["was"]
+    elif instance is not None and instance.generation == of.generation:
+        asked["was"] = {"offering": instance.offering, "plan": instance.plan}
     fresh = Operation(
         id=new_operation_id(),
         live_key=key,

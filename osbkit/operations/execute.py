@@ -291,12 +291,17 @@ class Executor:
             return self._span
         return (operation.deadline - now()) / MICROSECONDS
 
+    def _from_now(self) -> int:
+        """The deadline of a call that has a time of its own (microseconds)."""
+        return now() + int(self._span * MICROSECONDS)
+
     # --- forward --------------------------------------------------------------
 
     async def _forward(self, handle: Handle) -> Any:
         work = handle.work
         backend = self._registry.backend(work.operation.backend)
-        run = RecordedRun(handle)
+        own = work.operation.kind in endings.OWN
+        run = RecordedRun(handle, deadline=self._from_now() if own else None)
         verb = self._verb(backend, work, run)
         return await handle.call(verb, self._left(work.operation))
 
@@ -323,6 +328,10 @@ class Executor:
         for binding in work.bindings:
             own = run.within(f"unbind/{binding.binding_id}/{binding.generation}/")
             await backend.unbind(self._requests.unbind(work, binding), own)
+            if work.operation.kind is OperationKind.DEPROVISION:
+                await self._write(
+                    partial(endings.revoked, operation=work.operation, binding=binding)
+                )
         await backend.deprovision(self._requests.deprovision(work), run)
 
     async def _bind(
@@ -382,7 +391,10 @@ class Executor:
         )
         try:
             await handle.call(
-                self._undo(backend, work, RecordedRun(handle, "undo/")), self._span
+                self._undo(
+                    backend, work, RecordedRun(handle, "undo/", self._from_now())
+                ),
+                self._span,
             )
         except Interrupted as interrupted:
             if interrupted.reason is not Reason.DEADLINE:

@@ -27,18 +27,24 @@ class RecordedRun(Run):
     """A run whose progress, steps and secrets are in the operation's row.
 
     Args:
+        deadline: microseconds, where it is not the operation's: a roll-back and
+            what the broker does on its own account have a time of their own.
         scope: stands before the names of steps. One operation may call a backend
             several times (every binding of a deleted instance, a roll-back): what
             one call has done must not count for the next.
     """
 
-    def __init__(self, holder: Holder, scope: str = "") -> None:
+    def __init__(
+        self, holder: Holder, scope: str = "", deadline: int | None = None
+    ) -> None:
         self._holder = holder
         self._scope = scope
+        self._deadline = deadline
         operation = holder.operation
         self.id = operation.id
         self.attempt = operation.attempt
-        self.deadline = datetime.fromtimestamp(operation.deadline / MICROSECONDS, UTC)
+        moment = operation.deadline if deadline is None else deadline
+        self.deadline = datetime.fromtimestamp(moment / MICROSECONDS, UTC)
         self._seed: str = operation.asked["seed"]
 
     @property
@@ -95,7 +101,7 @@ class RecordedRun(Run):
 
     def within(self, scope: str) -> "RecordedRun":
         """The same run for a call of its own."""
-        return RecordedRun(self._holder, self._scope + scope)
+        return RecordedRun(self._holder, self._scope + scope, self._deadline)
 
     def secret(self, name: str, *, length: int = 32) -> str:
         """See Run."""

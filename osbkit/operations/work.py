@@ -182,8 +182,7 @@ class Requests:
         return DeprovisionRequest(
             name=self.instance_name(operation),
             instance_id=instance.instance_id,
-            offering=instance.offering,
-            plan=instance.plan,
+            **placed(work),
             platform=operation.platform,
             context=instance.context if current else None,
             identity=identity_of(operation.asked),
@@ -255,8 +254,7 @@ class Requests:
         return UnbindRequest(
             name=self.name(operation),
             instance_id=instance.instance_id,
-            offering=instance.offering,
-            plan=instance.plan,
+            **placed(work),
             platform=operation.platform,
             context=mine.context if mine is not None and current else None,
             identity=identity_of(operation.asked),
@@ -272,3 +270,11 @@ class Requests:
 def target_of(instance: Instance, target: Mapping[str, Any]) -> Instance:
     """The instance as an update wants it."""
     return replace(instance, **target)
+
+
+def placed(work: Work) -> dict[str, str]:
+    """Offering and plan of the generation that an operation works on."""
+    was: dict[str, str] | None = work.operation.asked.get("was")
+    if was is not None:
+        return was
+    return {"offering": work.instance.offering, "plan": work.instance.plan}

@@ -180,6 +180,7 @@ STEPS = sa.select(operations.c.steps).where(ID)
 SAVE_STEPS = (
     sa.update(operations).where(ID, FENCE, LIVE).values(steps=sa.bindparam("steps_"))
 )
+HELD = sa.select(operations.c.id).where(ID, FENCE, LIVE)
 TAKEN = sa.select(operations.c.id).where(operations.c.live_key == sa.bindparam("key_"))
 FORGET = sa.delete(operations).where(operations.c.ended_at < sa.bindparam("before_"))
 
@@ -441,6 +442,17 @@ def stopped(db: sa.Connection, operation_id: str, now: int) -> bool:
     late = began is not None and began[0] is not None
     done = run(db, STOPPED, {"id_": operation_id, "now_": now})
     return late and bool(done.rowcount == 1)
+
+
+def require(db: sa.Connection, operation: Operation) -> None:
+    """Go on only while the claim stands.
+
+    Raises:
+        LeaseLost: the operation is another's or has ended.
+    """
+    held = run(db, HELD, {"id_": operation.id, "fence_": operation.fence}).fetchone()
+    if held is None:
+        raise LeaseLost(f"operation {operation.id} was claimed again or has ended")
 
 
 def begin(db: sa.Connection, operation: Operation, now: int) -> None:

@@ -54,8 +54,8 @@ class LockFile:
                     handle.close()
                     raise DatabaseUnusable(
                         f"Another process (pid {holder}) serves this SQLite file"
-                        f" ({self._path.name} is locked). Stop it, run one worker"
-                        " process only, or use PostgreSQL for more than one."
+                        f" ({self._path.name} is locked). Stop it, and run one worker"
+                        " process only."
                     ) from None
                 time.sleep(0.05)
         handle.seek(0)

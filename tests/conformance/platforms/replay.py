@@ -27,7 +27,7 @@ from osbkit.backends.scripted import Hold, Verb, succeed
 from tests.conformance.broker import Queues, ident
 from tests.conformance.platforms.fields import strangers
 from tests.conformance.platforms.rules import CHANGES, DONE, WAIT, Platform, Verdict
-from tests.flows.serving import PASSWORD, USER, Served
+from tests.flows.serving import PASSWORD, USER, Served, soon
 
 FOLDER = Path(__file__).parent.parent / "recordings"
 TOKEN = "a-token-for-tests"
@@ -211,13 +211,14 @@ class Replay:
             if self.operation is None
             else line.path.replace("{operation}", self.operation)
         )
-        got = await self.broker.http.request(
+        asking = self.broker.http.request(
             line.method,
             path,
             headers=dict(line.headers) | _authorization(line),
             auth=(USER, PASSWORD) if line.auth == "Basic" else httpx.USE_CLIENT_DEFAULT,
             content=None if line.body is None else json.dumps(line.body).encode(),
         )
+        got = await soon(asking)
         verb = f"poll {change}" if line.verb == "poll" else line.verb
         verdict = self.platform.judge(verb, got.status_code, got.content)
         return Answer(verb, got.status_code, got.content, verdict)
