@@ -25,6 +25,8 @@ from osbkit.telemetry import log, trouble
 
 T = TypeVar("T")
 LOCK_WAIT = 5.0
+BUSY = 10.0
+"""Seconds to wait for a stranger's transaction on the file."""
 NEEDED = (3, 35)
 
 
@@ -77,14 +79,13 @@ def make_engine(path: Path, ring: KeyRing | None = None) -> sa.Engine:
         sa.URL.create("sqlite", database=str(path)),
         poolclass=sa.pool.NullPool,
         isolation_level="AUTOCOMMIT",
-        connect_args={"check_same_thread": False, "timeout": 10.0},
+        connect_args={"check_same_thread": False, "timeout": BUSY},
     )
 
     @sa.event.listens_for(engine, "connect")
     def _prepare(connection: sqlite3.Connection, record: Any) -> None:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
-        connection.execute("PRAGMA busy_timeout=10000")
         record.info["osbkit_ring"] = ring
 
     return engine
@@ -162,6 +163,9 @@ class SqliteStore:
             self._writer.start()
             self._reader = self._engine.connect()
             self.broker_id = identity.of_database(self._reader)
+            # a start that could write nothing is refused, not every request after it
+            self._reader.exec_driver_sql("BEGIN IMMEDIATE")
+            self._reader.exec_driver_sql("ROLLBACK")
         except OsbkitError:
             self._close()
             raise
@@ -170,7 +174,8 @@ class SqliteStore:
             log.error("store.open_failed", **trouble(error))
             raise DatabaseUnusable(
                 f"The SQLite file {self._path} cannot be opened for writing; check"
-                " its owner, its directory and the space left."
+                " its owner, its directory and the space left, and that no other"
+                " program holds it."
             ) from error
 
     def _ring(self) -> KeyRing:

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from osbkit.errors import Unavailable
+from osbkit.errors import DatabaseUnusable, Unavailable
 from osbkit.store import operations
 from tests.flows.crash.backend import attempts, judge
 from tests.flows.crash.catalog import binding_body, deletion, instance_body
@@ -381,6 +381,27 @@ async def test_a_process_that_leaves_while_nobody_can_write_loses_no_operation(
 
         assert (await after.poll("i")).body["state"] == "succeeded"
         assert judge(after.cloud, put.body["operation"]) == []
+
+
+async def test_a_start_that_meets_a_stranger_on_its_file_is_refused_with_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With operations to take up and without: never a broker that cannot write."""
+    monkeypatch.setattr("osbkit.store.sqlite.BUSY", 0.0)
+    gates = Gates()
+    gates.shut("provision.2")
+    scene = Scene(tmp_path, pause=gates.pause)
+    async with scene.running():
+        await scene.put("i", instance_body("slow"), **FLAG)
+    after = Scene(tmp_path, cloud=scene.cloud)
+    refused = pytest.raises(DatabaseUnusable, match=r"no other program holds it\.$")
+    with locked(scene), refused:
+        async with after.running():
+            pass
+    async with after.running():
+        await after.settled()
+
+        assert (await after.poll("i")).body["state"] == "succeeded"
 
 
 class Held:
