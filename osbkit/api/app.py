@@ -39,8 +39,6 @@ class BrokerApp(FastAPI):
             title="Open Service Broker API",
             version="2.17",
             redirect_slashes=False,
-            docs_url=None,  # their pages load scripts from elsewhere
-            redoc_url=None,
             exception_handlers={
                 HTTPException: _framework_refused,
                 RequestRejected: _rejected,
