@@ -199,6 +199,7 @@ WRITES: list[Any] = [
     pytest.param(lambda db, op: operations.retry(db, op, 9), id="retry"),
     pytest.param(lambda db, op: operations.postpone(db, op, NOON), id="postpone"),
     pytest.param(lambda db, op: operations.begin(db, op, NOON), id="begin"),
+    pytest.param(lambda db, op: operations.require(db, op), id="require"),
     pytest.param(lambda db, op: operations.save_steps(db, op, {"a": 1}), id="steps"),
     pytest.param(
         lambda db, op: operations.claim(db, op, owner="z", until=NOON), id="claim"
