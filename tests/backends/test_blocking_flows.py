@@ -37,7 +37,6 @@ from tests.flows.serving import (
 )
 from tests.flows.verbs import CHANGES
 
-
 WAY: tuple[tuple[Verb, int], ...] = (
     ("provision", 1),
     ("update", 1),

@@ -121,11 +121,7 @@ async def test_a_put_begins_anew_while_the_old_one_is_still_cleaned_up(
     new = backend.made("provision")[1].name
     assert backend.left == {new}
     assert {call.name for call in backend.made("deprovision")} == {old}
-    assert states(await broker.operations()) == [
-        ("provision", "failed"),
-        ("cleanup", "succeeded"),
-        ("provision", "succeeded"),
-    ] or sorted(states(await broker.operations())) == [
+    assert sorted(states(await broker.operations())) == [
         ("cleanup", "succeeded"),
         ("provision", "failed"),
         ("provision", "succeeded"),
