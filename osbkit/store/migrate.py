@@ -70,7 +70,7 @@ def revision_of(path: Path) -> str | None:
 
 
 def upgrade_file(path: Path) -> None:
-    """Upgrade a SQLite file whose lock the caller holds.
+    """Upgrade a SQLite file whose lock the caller holds: whole, or not at all.
 
     Raises:
         DatabaseUnusable: the file is newer than this code.
@@ -78,10 +78,13 @@ def upgrade_file(path: Path) -> None:
     found = revision_of(path)
     if found == SCHEMA:
         return
-    engine = sa.create_engine(sa.URL.create("sqlite", database=str(path)))
+    database = sa.URL.create("sqlite", database=str(path))
+    engine = sa.create_engine(database, isolation_level="AUTOCOMMIT")
     try:
-        with engine.begin() as connection:
+        with engine.begin() as connection:  # the driver begins nothing before DDL
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
             run(connection, "upgrade", SCHEMA)
+            connection.exec_driver_sql("COMMIT")
     except _unknown_revision() as error:
         raise DatabaseUnusable(
             f"The database is at schema {found}, which this version of osbkit does"
