@@ -27,6 +27,8 @@ def answer(bound: Bound) -> Answer:
     if bound.syslog_drain_url is not None:
         body["syslog_drain_url"] = bound.syslog_drain_url
     if bound.route_service_url is not None:
+        if not bound.route_service_url.startswith("https://"):
+            raise ValueError("Bound.route_service_url must begin with https://")
         body["route_service_url"] = bound.route_service_url
     metadata = {}
     if bound.expires_at is not None:
