@@ -1,0 +1,36 @@
+"""What authors may rely on: a name that leaves is announced first."""
+
+import osbkit
+
+NAMES = [
+    "AnyParameters",
+    "BindRequest",
+    "Bound",
+    "Broker",
+    "Catalog",
+    "DeprovisionRequest",
+    "Description",
+    "Endpoint",
+    "Facts",
+    "Failed",
+    "Found",
+    "InstanceView",
+    "NoParameters",
+    "ProvisionRequest",
+    "Refused",
+    "Run",
+    "ServiceBackend",
+    "UnbindRequest",
+    "UpdateFailed",
+    "UpdateRequest",
+    "VolumeMount",
+    "__version__",
+]
+
+
+def test_public_names_are_these():
+    assert osbkit.__all__ == NAMES == sorted(NAMES)
+
+
+def test_every_public_name_is_there():
+    assert [name for name in NAMES if not hasattr(osbkit, name)] == []
