@@ -181,7 +181,7 @@ def on_bind(
     if any(operation.kind is OperationKind.UNBIND for operation in mine):
         raise OperationInProgress
     if found is not None and (mine or not binding_over(found, there)):
-        if not same_binding(found, wanted):
+        if not same_binding(found, there, wanted):
             raise BindingConflict
         for operation in mine:
             if operation.kind is OperationKind.BIND:
@@ -301,11 +301,16 @@ def same_attributes(found: Instance, wanted: WantedInstance) -> bool:
     )
 
 
-def same_binding(found: Binding, wanted: WantedBinding) -> bool:
-    """Spec: 409 "with different parameters"; application and route count as well.
+def same_binding(found: Binding, there: Instance, wanted: WantedBinding) -> bool:
+    """Spec: 409 "with different parameters"; plan, application and route count too.
 
-    A rotation names its predecessor and nothing else; the rest was taken over.
+    The plan is the one the instance had then, or has now. A rotation names its
+    predecessor and nothing else; the rest was taken over.
     """
+    if wanted.service_id not in {None, found.service_id}:
+        return False
+    if wanted.plan_id not in {None, found.plan_id, there.plan_id}:
+        return False
     if wanted.predecessor is not None or found.predecessor is not None:
         return found.predecessor == wanted.predecessor
     return (
