@@ -41,7 +41,7 @@ class Identity:
     """
 
     platform: str
-    value: Mapping[str, Any]
+    value: Mapping[str, Any] = field(repr=False)
 
 
 class OperationKind(StrEnum):
@@ -95,7 +95,7 @@ class Attributes:
     plan_id: str
     organization_guid: str
     space_guid: str
-    parameters: Json
+    parameters: Json = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,9 +123,9 @@ class Instance:
     state: ResourceState
     organization_guid: str
     space_guid: str
-    parameters: Json
-    context: Json | None = None
-    facts: Json | None = None
+    parameters: Json = field(repr=False)
+    context: Json | None = field(default=None, repr=False)
+    facts: Json | None = field(default=None, repr=False)
     maintenance_version: str | None = None
     residue: bool = False
     usable: bool = True
@@ -167,13 +167,13 @@ class Binding:
     generation: int
     instance_generation: int
     state: ResourceState
-    parameters: Json
+    parameters: Json = field(repr=False)
     app_guid: str | None = None
-    bind_resource: Json | None = None
-    context: Json | None = None
+    bind_resource: Json | None = field(default=None, repr=False)
+    context: Json | None = field(default=None, repr=False)
     predecessor: str | None = None
-    bound: Json | None = None
-    facts: Json | None = None
+    bound: Json | None = field(default=None, repr=False)
+    facts: Json | None = field(default=None, repr=False)
     expires_at: int | None = None
     residue: bool = False
     revision: int = 0
@@ -231,7 +231,7 @@ class Operation:
     claims: int = 0
     answer_owed: bool = False
     deadline: int = 0
-    asked: Json = field(default_factory=dict)
+    asked: Json = field(default_factory=dict, repr=False)
     description: str | None = None
     percent: int | None = None
     poll_after: int | None = None
@@ -261,8 +261,8 @@ class WantedInstance:
     plan_id: str
     organization_guid: str
     space_guid: str
-    parameters: Json
-    context: Json | None = None
+    parameters: Json = field(repr=False)
+    context: Json | None = field(default=None, repr=False)
     maintenance_version: str | None = None
 
     @property
@@ -286,8 +286,8 @@ class WantedUpdate:
 
     service_id: str
     plan_id: str | None = None
-    parameters: Json = field(default_factory=dict)
-    context: Json | None = None
+    parameters: Json = field(default_factory=dict, repr=False)
+    context: Json | None = field(default=None, repr=False)
     maintenance_version: str | None = None
 
     def sent(self) -> Json:
@@ -311,10 +311,10 @@ class WantedBinding:
 
     service_id: str | None
     plan_id: str | None
-    parameters: Json
+    parameters: Json = field(repr=False)
     app_guid: str | None = None
-    bind_resource: Json | None = None
-    context: Json | None = None
+    bind_resource: Json | None = field(default=None, repr=False)
+    context: Json | None = field(default=None, repr=False)
     predecessor: str | None = None
 
 

@@ -76,9 +76,9 @@ class InstanceView(Generic[P]):
     offering: str
     plan: str
     platform: str
-    parameters: P
-    context: Json | None = None
-    facts: Facts | None = None
+    parameters: P = field(repr=False)
+    context: Json | None = field(default=None, repr=False)
+    facts: Facts | None = field(default=None, repr=False)
     organization_guid: str = ""
     space_guid: str = ""
     maintenance_version: str | None = None
@@ -101,16 +101,16 @@ class Request:
     offering: str
     plan: str
     platform: str
-    context: Json | None = None
-    identity: Identity | None = None
-    facts: Facts | None = None
+    context: Json | None = field(default=None, repr=False)
+    identity: Identity | None = field(default=None, repr=False)
+    facts: Facts | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProvisionRequest(Request, Generic[P]):
     """Make an instance. Spec: "Provisioning"."""
 
-    parameters: P
+    parameters: P = field(repr=False)
     organization_guid: str
     space_guid: str
     maintenance_version: str | None = None
@@ -129,7 +129,7 @@ class UpdateRequest(Request, Generic[P]):
         previous: the instance as it stands.
     """
 
-    parameters: P
+    parameters: P = field(repr=False)
     changed: frozenset[Changed]
     previous: InstanceView[P]
     maintenance_version: str | None = None
@@ -155,10 +155,10 @@ class BindRequest(Request, Generic[P, B]):
     """
 
     binding_id: str
-    parameters: B
+    parameters: B = field(repr=False)
     instance: InstanceView[P]
     app_guid: str | None = None
-    bind_resource: Json | None = None
+    bind_resource: Json | None = field(default=None, repr=False)
     predecessor: Predecessor | None = None
 
 
@@ -173,7 +173,7 @@ class UnbindRequest(Request):
 
     binding_id: str
     instance_name: str
-    binding_facts: Facts | None = None
+    binding_facts: Facts | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
