@@ -1,6 +1,7 @@
 """What a backend sees of the operation it works on."""
 
 import hashlib
+import json
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from functools import partial
@@ -10,6 +11,7 @@ from typing import Any, Protocol
 from osbkit.backends.contract import Run
 from osbkit.domain import MICROSECONDS, Json, Operation
 from osbkit.store import operations
+from osbkit.store.sealing import canonical
 from osbkit.telemetry import log
 
 LETTERS = ascii_letters + digits
@@ -91,7 +93,8 @@ class RecordedRun(Run):
             )
         if name in holder.steps:
             return holder.steps[name]["result"]
-        result = await call(*args)
+        # as a later attempt will read it; what is no JSON raises before it counts
+        result = json.loads(canonical(await call(*args)))
         # at once, so that steps taken side by side do not lose each other
         holder.steps = done = holder.steps | {name: {"result": result}}
         await self._holder.store.write(
