@@ -1,0 +1,78 @@
+"""What the kit learns of a plan by trying it, since no catalog tells.
+
+Units: seconds.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from osbkit.conformance.exchange import Exchange
+
+
+@dataclass
+class Way:
+    """How a plan takes one verb.
+
+    Attributes:
+        without_flag: the answer to a request without `accepts_incomplete`.
+        with_flag: the answer to one with it; None when it was not needed to ask.
+        succeeded: it came to a good end.
+        seconds: from the request until it was known to have ended.
+    """
+
+    without_flag: Exchange | None = None
+    with_flag: Exchange | None = None
+    succeeded: bool = False
+    seconds: float = 0.0
+
+    @property
+    def sync(self) -> bool:
+        """It can be had within the request."""
+        return self.succeeded and bool(
+            (self.without_flag and self.without_flag.done)
+            or (self.with_flag and self.with_flag.done)
+        )
+
+    @property
+    def begins(self) -> bool:
+        """With the flag it is answered 202; also when it fails later."""
+        return bool(self.with_flag and self.with_flag.running)
+
+    @property
+    def gives_202(self) -> bool:
+        """With the flag it is answered 202 and succeeds."""
+        return self.succeeded and self.begins
+
+    @property
+    def async_only(self) -> bool:
+        """It cannot be had within the request; whatever the refusal is."""
+        return self.begins and not (self.without_flag and self.without_flag.done)
+
+    @property
+    def fails(self) -> bool:
+        """It begins (202) and then does not succeed."""
+        return self.begins and not self.succeeded
+
+
+@dataclass
+class Facts:
+    """What was learned of a plan.
+
+    Attributes:
+        tried: learning got as far as an answer.
+        provision, update, bind, unbind, deprovision: how each verb is taken.
+        needs_app: a binding without an app is refused, with one it is made.
+        update_change: the fields of the update that was tried: new parameters, or
+            another plan; empty when nothing could be changed.
+        trouble: why its instances cannot be used, for people; empty if they can.
+    """
+
+    tried: bool = False
+    provision: Way = field(default_factory=Way)
+    update: Way = field(default_factory=Way)
+    bind: Way = field(default_factory=Way)
+    unbind: Way = field(default_factory=Way)
+    deprovision: Way = field(default_factory=Way)
+    needs_app: bool = False
+    update_change: dict[str, Any] = field(default_factory=dict)
+    trouble: str = ""

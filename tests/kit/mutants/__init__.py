@@ -1,0 +1,1 @@
+"""Mutants of the reference broker: one module per section, found by themselves."""
