@@ -70,7 +70,9 @@ def test_a_lock_that_another_process_holds_is_refused_with_its_pid(
     os.close(ends)
     try:
         os.read(told, 1)
-        with pytest.raises(DatabaseUnusable, match=rf"pid {holder}\b.*PostgreSQL"):
+        with pytest.raises(
+            DatabaseUnusable, match=rf"pid {holder}\b.*one worker process"
+        ):
             LockFile(database).take(wait=0)
     finally:
         os.close(end)
