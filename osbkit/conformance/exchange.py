@@ -212,6 +212,7 @@ class Mask:
 
     Args:
         secrets: texts that are hidden wherever they stand.
+        names: of fields whose values are hidden, besides those of SECRET_KEYS.
     """
 
     SECRET_HEADERS = frozenset(
@@ -229,8 +230,9 @@ class Mask:
         }
     )
 
-    def __init__(self, secrets: Iterable[str] = ()) -> None:
+    def __init__(self, secrets: Iterable[str] = (), names: Iterable[str] = ()) -> None:
         self._secrets = sorted({each for each in secrets if each}, key=len)[::-1]
+        self._keys = self.SECRET_KEYS | {name.lower() for name in names}
 
     def text(self, text: str) -> str:
         """The text without the secrets that the kit was given."""
@@ -269,6 +271,8 @@ class Mask:
         value = _parsed(body)
         if value is NOT_JSON:
             text = body.decode("utf-8", "backslashreplace")
+            if any(f'"{key}"' in text.lower() for key in self._keys):
+                return f"{HIDDEN} ({len(body)} bytes, no JSON, with a secret's name)"
         else:
             text = json.dumps(self._hidden(value), indent=2, ensure_ascii=False)
         text = self.text(text)
@@ -279,14 +283,12 @@ class Mask:
     def _hidden(self, value: Any) -> Any:
         if isinstance(value, dict):
             return {
-                key: _blank(each)
-                if key.lower() in self.SECRET_KEYS
-                else self._hidden(each)
+                key: _blank(each) if key.lower() in self._keys else self._hidden(each)
                 for key, each in value.items()
             }
         if isinstance(value, list):
             return [self._hidden(each) for each in value]
-        return value
+        return self.text(value) if isinstance(value, str) else value
 
 
 def _scheme_of(value: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 from osbkit.conformance import catalog as catalogs
 from osbkit.conformance.catalog import Catalog, Json
 from osbkit.conformance.exchange import Exchange, Mask, Verb
+from osbkit.conformance.marks import marked
 from osbkit.conformance.polling import Tempo
 from osbkit.conformance.sending import Connection
 
@@ -77,6 +78,8 @@ class Session:
             self.catalog = catalogs.read(
                 answer.json, service=self.choices.service, plan=self.choices.plan
             )
+            secrets = self.connection.credentials.secrets
+            self.mask = Mask(secrets, marked(catalogs.read(answer.json)))
 
     def _write_down(self, seen: Exchange) -> None:
         _, instance, binding = seen.place
