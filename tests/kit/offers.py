@@ -2,7 +2,7 @@
 
 everything   retrievable, updatable, context updates; schemas, maintenance_info
     sync           each verb within the request
-    sync-large     the same, to change to
+    sync-large     the same, to change to; a newer maintenance version
     auto           within the request, or 202 with the flag
     async          asynchronously only, bindings too
     async-large    the same, to change to
@@ -100,7 +100,7 @@ def catalog() -> Json:
     del unbound["schemas"]["service_binding"]
     everything = [
         _full(1, "sync"),
-        _full(2, "sync-large"),
+        _full(2, "sync-large", maintenance_info={"version": "2.2.0"}),
         _full(3, "auto", "auto"),
         _full(4, "async", "async"),
         _full(5, "async-large", "async"),
