@@ -113,14 +113,16 @@ class Samples:
         return (self.valid[0] if self.valid else None) or None
 
     def other_than(self, value: Json | None) -> Json | None:
-        """Allowed parameters that differ from these; None when none are known.
+        """Allowed parameters that differ from these; None when none are known."""
+        return next(iter(self.others(value)), None)
+
+    def others(self, value: Json | None) -> list[Json]:
+        """All allowed parameters that differ from these, the smallest first.
 
         They differ also when what is left out is taken as its default.
         """
         told = self._with_defaults(value or {})
-        return next(
-            (each for each in self.valid if self._with_defaults(each) != told), None
-        )
+        return [each for each in self.valid if self._with_defaults(each) != told]
 
     def _with_defaults(self, value: Json) -> Json:
         properties = _dict(_Maker(self.schema or {}).merged(self.schema)).get(

@@ -26,7 +26,14 @@ from osbkit.conformance.runner import run
 from osbkit.conformance.sending import Connection, Credentials
 from osbkit.conformance.session import Choices, Session
 from tests.kit import mutants
-from tests.kit.reference import PASSWORD, USER, Answer, Asked, ReferenceBroker
+from tests.kit.reference import (
+    PASSWORD,
+    USER,
+    Answer,
+    Asked,
+    ReferenceBroker,
+    Refusal,
+)
 
 Rewrite = Callable[[Asked, Answer], Answer | None]
 AT_ONCE = Tempo(first=0.0, longest=0.0, patience=0.5)
@@ -120,6 +127,29 @@ def headers(**changes: str | None) -> Rewrite:
         return told
 
     return becomes
+
+
+def refuses(
+    verb: str, code: int, when: Callable[[ReferenceBroker, Asked], bool]
+) -> Callable[[ReferenceBroker], None]:
+    """Refuse some requests before they are looked at.
+
+    Args:
+        verb: the broker's method, such as "provision".
+    """
+
+    def change(broker: ReferenceBroker) -> None:
+        usual = getattr(broker, verb)
+
+        def taken(asked: Asked) -> Answer:
+            if when(broker, asked):
+                raise Refusal(code, "This is not what the broker wants.")
+            answer: Answer = usual(asked)
+            return answer
+
+        setattr(broker, verb, taken)
+
+    return change
 
 
 def offers(edit: Callable[[dict[str, Any]], None]) -> Callable[[ReferenceBroker], None]:
