@@ -12,6 +12,7 @@ every check that fails, no more and no less. A mutant without `change` is a line
 """
 
 import importlib
+import json
 import pkgutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ from tests.kit.reference import (
 )
 
 Rewrite = Callable[[Asked, Answer], Answer | None]
+Turn = Callable[[ReferenceBroker, Asked, Callable[[Asked], Answer]], Answer]
 AT_ONCE = Tempo(first=0.0, longest=0.0, patience=0.5)
 
 
@@ -152,12 +154,52 @@ def refuses(
     return change
 
 
+def instead(verb: str, turn: Turn) -> Callable[[ReferenceBroker], None]:
+    """A verb that goes another way.
+
+    Args:
+        verb: a method of the reference broker, such as "unbind".
+        turn: gets the broker, the request, and the verb as it was.
+    """
+
+    def change(broker: ReferenceBroker) -> None:
+        usual = getattr(broker, verb)
+        setattr(broker, verb, lambda asked: turn(broker, asked, usual))
+
+    return change
+
+
 def offers(edit: Callable[[dict[str, Any]], None]) -> Callable[[ReferenceBroker], None]:
     """Change the catalog: `edit` gets it to change in place."""
     return lambda broker: edit(broker.catalog)
 
 
+def tells(edit: Callable[[dict[str, Any]], None]) -> Callable[[ReferenceBroker], None]:
+    """Change what is told of the catalog: the broker goes by the right one."""
+
+    def becomes(asked: Asked, told: Answer) -> Answer:
+        told.body = json.loads(json.dumps(told.body))  # plans share schemas
+        edit(told.body)
+        return told
+
+    return answers("GET catalog", 200, becomes)
+
+
 # --- running -------------------------------------------------------------------------
+
+
+class AsSent(httpx.AsyncBaseTransport):
+    """To the broker in process; names of headers keep their case, as on a wire."""
+
+    def __init__(self, broker: ReferenceBroker) -> None:
+        self._broker = broker
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            sent = {**scope, "headers": request.headers.raw}
+            await self._broker(sent, receive, send)
+
+        return await httpx.ASGITransport(app).handle_async_request(request)
 
 
 async def examine(
@@ -174,10 +216,10 @@ async def examine(
         checks: all of them if left out.
     """
     connection = Connection(
-        f"http://reference.example{prefix}",
+        f"https://reference.example{prefix}",
         Credentials(user=USER, password=PASSWORD),
         version=version,
-        transport=httpx.ASGITransport(app=broker),
+        transport=AsSent(broker),
         clock=broker.clock,
     )
     session = Session(connection, choices=choices, tempo=AT_ONCE)
