@@ -32,13 +32,14 @@ HOST = "service.reference.example"
 
 @dataclass
 class Asked:
-    """A request."""
+    """A request; `names` are those of its headers in the case of the wire."""
 
     method: str
     parts: list[str]
     query: dict[str, str]
     headers: dict[str, str]
     content: bytes
+    names: frozenset[str] = frozenset()
 
     @property
     def flag(self) -> bool:
@@ -763,6 +764,7 @@ def _asked(scope: Json, content: bytes) -> Asked:
             for name, value in scope["headers"]
         },
         content=content,
+        names=frozenset(name.decode() for name, _ in scope["headers"]),
     )
 
 
