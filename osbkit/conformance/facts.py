@@ -28,9 +28,8 @@ class Way:
     @property
     def sync(self) -> bool:
         """It can be had within the request."""
-        return self.succeeded and bool(
-            (self.without_flag and self.without_flag.done)
-            or (self.with_flag and self.with_flag.done)
+        return self.succeeded and (
+            at_once(self.without_flag) or at_once(self.with_flag)
         )
 
     @property
@@ -46,12 +45,17 @@ class Way:
     @property
     def async_only(self) -> bool:
         """It cannot be had within the request; whatever the refusal is."""
-        return self.begins and not (self.without_flag and self.without_flag.done)
+        return self.begins and not at_once(self.without_flag)
 
     @property
     def fails(self) -> bool:
         """It begins (202) and then does not succeed."""
         return self.begins and not self.succeeded
+
+
+def at_once(answer: Exchange | None) -> bool:
+    """It was done within the request, whichever 2xx says so."""
+    return answer is not None and answer.good and not answer.running
 
 
 @dataclass
