@@ -1,6 +1,7 @@
 """The command line: `osbkit`.
 
     client        ask any broker, as a platform would
+    check         does a broker do what the specification says?
     serve         run a broker
     db            its database's schema
     catalog       check, show and compare a catalog before it is served
@@ -16,7 +17,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from osbkit.cli import catalog, client, credentials, db, keys, serve
+from osbkit.cli import catalog, check, client, credentials, db, keys, serve
 from osbkit.cli.terminal import REFUSED, Problem, complain, note
 from osbkit.errors import StartRefused
 
@@ -45,6 +46,7 @@ app = typer.Typer(
     help="The broker side of the Open Service Broker API, and a client for any broker.",
 )
 app.add_typer(client.app, name="client")
+app.command("check")(check.check)
 app.command("serve")(serve.serve)
 app.add_typer(db.app, name="db")
 app.add_typer(catalog.app, name="catalog")

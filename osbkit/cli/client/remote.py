@@ -46,14 +46,17 @@ class Target:
         """Whether no credential goes with the requests."""
         return self.user is None and self.token is None
 
-    def checked(self) -> "Target":
+    def checked(self, *, url_is: str = "--url") -> "Target":
         """Itself, if requests can be made with it.
+
+        Args:
+            url_is: what the command calls the URL.
 
         Raises:
             Unusable: naming the option that cannot be used, and not its value
                 where that is a secret.
         """
-        _check_url(self.url)
+        _check_url(self.url, url_is)
         if self.user is not None and self.token is not None:
             raise Unusable(
                 "A user and a token were both given.",
@@ -72,24 +75,25 @@ class Target:
         return self
 
 
-def _check_url(url: str) -> None:
-    example = f"For example: --url {DEFAULT_URL}"
+def _check_url(url: str, url_is: str) -> None:
+    option = f"{url_is} " if url_is.startswith("-") else ""
+    example = f"For example: {option}{DEFAULT_URL}"
     try:
         parsed = httpx.URL(url)
         parsed.host.encode("idna")  # the resolver would raise what nobody catches
     except (httpx.InvalidURL, UnicodeError) as error:
-        raise Unusable("--url is not a valid URL.", hint=example) from error
+        raise Unusable(f"{url_is} is not a valid URL.", hint=example) from error
     if parsed.scheme not in {"http", "https"} or not parsed.host:
-        raise Unusable("--url must begin with http:// or https://.", hint=example)
+        raise Unusable(f"{url_is} must begin with http:// or https://.", hint=example)
     if parsed.userinfo:
         raise Unusable(
-            "--url must not hold a user or a password.",
+            f"{url_is} must not hold a user or a password.",
             hint="Use --user and --password, or OSB_USER and OSB_PASSWORD.",
         )
     if parsed.port is not None and not 1 <= parsed.port <= 65535:
-        raise Unusable("--url names a port that cannot be.", hint=example)
+        raise Unusable(f"{url_is} names a port that cannot be.", hint=example)
     if parsed.query or parsed.fragment:
-        raise Unusable("--url must end before any ? or #.", hint=example)
+        raise Unusable(f"{url_is} must end before any ? or #.", hint=example)
 
 
 def _fits_a_header(text: str) -> bool:
