@@ -28,6 +28,10 @@ SINCE: dict[str, Version] = {
 }
 """Fields of answers by the version that brought them (the specification's release
 notes)."""
+IN_METADATA: dict[str, Version] = {"attributes": (2, 17), "renew_before": (2, 17)}
+"""The same of fields within `metadata`."""
+FETCHED_METADATA: Version = (2, 17)
+"""Of an instance; a fetched binding tells its expiry since 2.16."""
 UPDATE_DASHBOARD: Version = (2, 14)
 JSON = "application/json"
 FAULT = "The broker met a fault of its own. Its operator finds it in the log."
@@ -47,10 +51,20 @@ def send(status: int, body: Json, headers: dict[str, str] | None = None) -> Resp
 
 def known(body: Json, version: Version) -> Json:
     """The fields that a client of this version knows."""
+    kept = newer_left_out(body, SINCE, version)
+    if "metadata" in kept:
+        inner = newer_left_out(kept.pop("metadata"), IN_METADATA, version)
+        if inner:
+            kept["metadata"] = inner
+    return kept
+
+
+def newer_left_out(body: Json, since: dict[str, Version], version: Version) -> Json:
+    """The fields that are not newer than a version."""
     return {
         name: value
         for name, value in body.items()
-        if version >= SINCE.get(name, (0, 0))
+        if version >= since.get(name, (0, 0))
     }
 
 
@@ -79,7 +93,7 @@ def instance(fetched: FetchedInstance, version: Version) -> Response:
         body["parameters"] = found.parameters
     if found.maintenance_version is not None:
         body["maintenance_info"] = {"version": found.maintenance_version}
-    if fetched.shown.metadata:
+    if fetched.shown.metadata and version >= FETCHED_METADATA:
         body["metadata"] = fetched.shown.metadata
     return send(200, known(body, version))
 

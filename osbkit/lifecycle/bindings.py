@@ -123,6 +123,9 @@ class Bindings:
             mode, accepts_incomplete, house.settings, plan.osbkit if plan else None
         )
         asked = asked_by(identity)
+        offering = house.catalog.offering(there.service_id)
+        if offering is not None:
+            asked["requires"] = list(offering.requires)
         if seen.predecessor is not None:
             asked["predecessor_generation"] = seen.predecessor.generation
         operation_id = new_operation_id()

@@ -1,25 +1,42 @@
 """What a bind returned, as the wire's body and the store's columns."""
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from osbkit.backends.contract import Bound, Endpoint, VolumeMount
 from osbkit.domain import MICROSECONDS, Json
+from osbkit.errors import Failed
 from osbkit.store.sealing import canonical
+from osbkit.telemetry import log
 
 Answer = tuple[Json, Json | None, int | None]
 EXACT = 2**53
+ANNOUNCED = {
+    "syslog_drain_url": "syslog_drain",
+    "route_service_url": "route_forwarding",
+    "volume_mounts": "volume_mount",
+}
+"""Fields of a binding, each with the permission its offering must require."""
+SECRET_KEY = re.compile(r"[-._a-zA-Z0-9]+")
 PORTS = re.compile(r"[0-9]{1,5}(-[0-9]{1,5})?")
 
 
-def answer(bound: Bound) -> Answer:
+def answer(bound: Bound, requires: Sequence[str] | None = None, **about: str) -> Answer:
     """Body (spec: "Binding", Body), facts, and the expiry in microseconds.
 
+    Args:
+        requires: of the offering; None where it is not known any more.
+        about: what names the operation in the log.
+
     Raises:
+        Failed: what the offering does not announce; a platform would call the
+            whole answer invalid, and delete the binding.
         TypeError, ValueError: the backend returned what no platform reads.
     """
     body: Json = {"credentials": exact(dict(bound.credentials))}
+    warn(body["credentials"], about)
     if bound.endpoints:
         body["endpoints"] = [endpoint_of(one) for one in bound.endpoints]
     if bound.volume_mounts:
@@ -30,6 +47,8 @@ def answer(bound: Bound) -> Answer:
         if not bound.route_service_url.startswith("https://"):
             raise ValueError("Bound.route_service_url must begin with https://")
         body["route_service_url"] = bound.route_service_url
+    if requires is not None:
+        require_announced(body, requires, about)
     metadata = {}
     if bound.expires_at is not None:
         metadata["expires_at"] = moment(bound.expires_at)
@@ -46,6 +65,32 @@ def answer(bound: Bound) -> Answer:
         bound.facts,
         None if expires is None else int(expires.timestamp() * MICROSECONDS),
     )
+
+
+def require_announced(
+    body: Json, requires: Sequence[str], about: dict[str, str]
+) -> None:
+    """Spec: "MUST be declared in the Catalog endpoint".
+
+    Raises:
+        Failed: a field is there whose permission is not.
+    """
+    for name, permission in ANNOUNCED.items():
+        if name in body and permission not in requires:
+            log.error("bind.not_announced", field=name, requires=permission, **about)
+            raise Failed("The service gave more than its offering in the catalog says.")
+
+
+def warn(credentials: Json, about: dict[str, str]) -> None:
+    """Tell the operator of keys that make no Kubernetes Secret, for which Service
+    Catalog and Korifi repeat the PUT for days, and of nulls, which become text."""
+    unfit = [
+        key
+        for key, value in credentials.items()
+        if value is None or not SECRET_KEY.fullmatch(key)
+    ]
+    if unfit:
+        log.warning("credentials.unfit", keys=unfit, **about)
 
 
 def exact(value: Any) -> Any:

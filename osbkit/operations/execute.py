@@ -340,7 +340,13 @@ class Executor:
         given = await backend.bind(self._requests.bind(work), run)
         if not isinstance(given, Bound):
             raise TypeError(f"{type(backend).__name__}.bind must return a Bound")
-        return bound.answer(given)
+        operation = work.operation
+        return bound.answer(
+            given,
+            operation.asked.get("requires"),
+            operation=operation.id,
+            instance_id=operation.instance_id,
+        )
 
     def _turn(self, backend: AnyBackend, work: Work) -> Any:
         """One after the other, for backends that cannot bind in parallel."""

@@ -77,6 +77,7 @@ def offering(service_id: str, name: str, plans: Sequence[Json], **fields: Any) -
         "plan_updateable": True,
         "instances_retrievable": True,
         "bindings_retrievable": True,
+        "requires": ["syslog_drain", "route_forwarding", "volume_mount"],
         "plans": list(plans),
         **fields,
     }

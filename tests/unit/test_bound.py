@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from osbkit import Bound, Endpoint, VolumeMount
+from osbkit import Bound, Endpoint, Failed, VolumeMount
 from osbkit.operations.bound import EXACT, answer, exact
 
 NOON = datetime(2030, 1, 2, 12, 0, 0, 123_456, tzinfo=UTC)
@@ -108,6 +108,36 @@ def test_integers_that_no_double_holds_become_texts(value, expected):
     assert exact(value) == expected
     body, _, _ = answer(Bound(credentials={"value": value}))
     assert body["credentials"] == {"value": expected}
+
+
+ANNOUNCED: list[Any] = [
+    pytest.param(
+        {"syslog_drain_url": "syslog://logs.example"}, "syslog_drain", id="a drain"
+    ),
+    pytest.param(
+        {"route_service_url": "https://proxy.example"}, "route_forwarding", id="a route"
+    ),
+    pytest.param(
+        {
+            "volume_mounts": [
+                VolumeMount(driver="d", container_dir="/", mode="r", volume_id="v")
+            ]
+        },
+        "volume_mount",
+        id="a volume",
+    ),
+]
+
+
+@pytest.mark.parametrize(("fields", "permission"), ANNOUNCED)
+def test_what_the_offering_does_not_announce_fails_the_bind(fields, permission):
+    """CRED-02, CRED-04, CRED-06."""
+    every = {"syslog_drain", "route_forwarding", "volume_mount"}
+    bound = Bound(**fields)
+
+    assert answer(bound, [permission]) == answer(bound)
+    with pytest.raises(Failed, match="more than its offering"):
+        answer(bound, sorted(every - {permission}))
 
 
 WRONG: list[Any] = [
