@@ -93,10 +93,11 @@ async def update(request: Request) -> Response:
 async def deprovision(request: Request) -> Response:
     """Remove an instance. Spec: "Deprovisioning"."""
     call = call_of(request)
-    wire.require_ids(request)
+    ids = wire.ids_of(request)
     outcome = await call.rooms.instances.deprovision(
         call.caller,
         call.target.instance_id,
+        ids,
         accepts_incomplete=wire.accepts_incomplete(request),
         identity=call.identity,
     )
@@ -137,11 +138,12 @@ async def bind(request: Request) -> Response:
 async def unbind(request: Request) -> Response:
     """Remove a binding. Spec: "Unbinding"."""
     call = call_of(request)
-    wire.require_ids(request)
+    ids = wire.ids_of(request)
     outcome = await call.rooms.bindings.unbind(
         call.caller,
         call.target.instance_id,
         call.target.binding_id,
+        ids,
         accepts_incomplete=wire.accepts_incomplete(request),
         identity=call.identity,
     )

@@ -212,16 +212,19 @@ def accepts_incomplete(request: Request) -> bool:
     return request.query_params.get("accepts_incomplete") == "true"
 
 
-def require_ids(request: Request) -> None:
-    """DELETE carries both ids in its query.
+def ids_of(request: Request) -> dict[str, str]:
+    """Both ids that a DELETE carries in its query.
 
     Raises:
         Malformed: one is missing or empty. A value that is not the stored one is
             let through: a clean-up must not fail for it.
     """
+    ids: dict[str, str] = {}
     for name in ("service_id", "plan_id"):
-        if not request.query_params.get(name):
+        ids[name] = request.query_params.get(name, "")
+        if not ids[name]:
             raise Malformed(f"The query parameter {name} is missing.")
+    return ids
 
 
 def operation_of(request: Request) -> str | None:

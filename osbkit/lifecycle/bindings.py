@@ -39,7 +39,7 @@ from osbkit.lifecycle.house import (
     fitting,
     running_of,
 )
-from osbkit.lifecycle.instances import accepted
+from osbkit.lifecycle.instances import accepted, tell_differing
 from osbkit.lifecycle.outcomes import FetchedBinding, Outcome
 from osbkit.lifecycle.waiting import Mode, Patience, joining, patience
 from osbkit.operations import endings
@@ -282,11 +282,17 @@ class Bindings:
         caller: Caller,
         instance_id: str,
         binding_id: str,
+        ids: dict[str, str],
         *,
         accepts_incomplete: bool,
         identity: Identity | None = None,
     ) -> Outcome:
-        """Remove a binding. Spec: "Unbinding"."""
+        """Remove a binding. Spec: "Unbinding".
+
+        Args:
+            ids: as of `Instances.deprovision`; the plan may be the one that the
+                binding was made on.
+        """
         house = self._house
         found = await house.store.read(partial(instances.find, instance_id=instance_id))
         if found is None:
@@ -321,6 +327,13 @@ class Bindings:
                 polls=accepts_incomplete,
             ),
             committed=self._start,
+        )
+        tell_differing(
+            ids,
+            found,
+            recorded.binding,
+            instance_id=instance_id,
+            binding_id=binding_id,
         )
         if recorded.work is not None:
             seen = await house.waiting.see(recorded.work.operation, ours)

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from osbkit.catalog import Plan
 from osbkit.domain import (
+    Binding,
     Caller,
     Identity,
     Instance,
@@ -55,6 +56,7 @@ from osbkit.operations import endings
 from osbkit.operations.work import Work, target_of
 from osbkit.store import bindings, instances, operations
 from osbkit.store.rows import new_operation_id, new_uid, now
+from osbkit.telemetry import log
 
 AGAIN = 5
 
@@ -409,11 +411,16 @@ class Instances:
         self,
         caller: Caller,
         instance_id: str,
+        ids: dict[str, str],
         *,
         accepts_incomplete: bool,
         identity: Identity | None = None,
     ) -> Outcome:
-        """Remove an instance, whatever else runs. Spec: "Deprovisioning"."""
+        """Remove an instance, whatever else runs. Spec: "Deprovisioning".
+
+        Args:
+            ids: the `service_id` and `plan_id` that the platform believes in.
+        """
         house = self._house
         found = await house.store.read(partial(instances.find, instance_id=instance_id))
         if found is None:
@@ -448,6 +455,7 @@ class Instances:
             ),
             committed=self._start,
         )
+        tell_differing(ids, found, instance_id=instance_id)
         if recorded.work is not None:
             seen = await house.waiting.see(recorded.work.operation, ours)
             return accepted(seen, {}) if seen.live else Outcome(status=200)
@@ -663,6 +671,22 @@ def require_version(plan: Plan | None, version: str | None) -> None:
     info = plan.maintenance_info if plan is not None else None
     if info is None or info.version != version:
         raise MaintenanceInfoConflict
+
+
+def tell_differing(
+    ids: dict[str, str], *known: Instance | Binding, **about: str
+) -> None:
+    """Log the ids of a DELETE that are not the stored ones, by their names only.
+
+    The DELETE is carried out all the same: a clean-up must not fail for them.
+    """
+    differ = [
+        name
+        for name, value in ids.items()
+        if all(value != getattr(one, name) for one in known)
+    ]
+    if differ:
+        log.warning("request.ids_differ", differ=differ, **about)
 
 
 def merge(stored: Json, sent: Json) -> Json:

@@ -252,8 +252,13 @@ def test_missing_id_of_a_delete_is_named(missing):
 
     for string in (f"{other}=x", f"{other}=x&{missing}="):
         with pytest.raises(Malformed, match=f"query parameter {missing} is missing"):
-            wire.require_ids(query(string))
-    wire.require_ids(query("service_id=s&plan_id=p"))
+            wire.ids_of(query(string))
+
+
+def test_ids_of_a_delete_are_read_as_they_are_sent():
+    sent = {"service_id": "s", "plan_id": "p"}
+
+    assert wire.ids_of(query("plan_id=p&service_id=s&other=x")) == sent
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import threading
 from typing import Any
 
 import pytest
+from structlog.testing import CapturingLogger
 
 from osbkit import (
     DeprovisionRequest,
@@ -21,6 +22,7 @@ from osbkit import (
 )
 from osbkit.backends.scripted import Hold, ScriptedBackend, Verb, fail, succeed
 from osbkit.backends.threaded import BlockingBackend, BlockingRun, threaded
+from osbkit.lifecycle import instances
 from tests.flows.conftest import Serve
 from tests.flows.serving import (
     ASYNC,
@@ -780,3 +782,60 @@ async def test_a_delete_with_ids_of_something_else_is_carried_out(
 
     assert (answer.status_code, body_of(answer)) == (200, {})
     assert len(backend.left) == (1 if change.of_binding else 0)
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> CapturingLogger:
+    """What the lifecycle of instances and bindings logs."""
+    log = CapturingLogger()
+    monkeypatch.setattr(instances, "log", log)
+    return log
+
+
+@changes("unbind", "deprovision")
+@pytest.mark.parametrize(
+    ("ids", "differ"),
+    [
+        pytest.param({}, None, id="the stored ones"),
+        pytest.param({"plan_id": "a-secret"}, ["plan_id"], id="the plan"),
+        pytest.param(
+            {"service_id": "x", "plan_id": "y"}, ["service_id", "plan_id"], id="both"
+        ),
+    ],
+)
+async def test_ids_of_a_delete_that_differ_are_logged_by_name(
+    broker: Served,
+    change: Change,
+    told: CapturingLogger,
+    ids: dict[str, str],
+    differ: list[str] | None,
+) -> None:
+    """What was sent is not repeated: it may be anything."""
+    await CHANGES["unbind"].prepare(broker, AUTO)
+    about = {"instance_id": "i-1"}
+    if change.of_binding:
+        about["binding_id"] = "b-1"
+
+    await (broker.unbind if change.of_binding else broker.delete)(**ids)
+
+    assert [(one.method_name, one.args, one.kwargs) for one in told.calls] == (
+        [("warning", ("request.ids_differ",), {"differ": differ, **about})]
+        if differ
+        else []
+    )
+
+
+async def test_the_plan_that_a_binding_was_made_on_does_not_differ(
+    broker: Served, told: CapturingLogger
+) -> None:
+    """A platform may send the plan of then or of now."""
+    await broker.put()
+    for binding in ("b-1", "b-2", "b-3"):
+        await broker.bind(binding)
+    await broker.patch(plan_id=SYNC)
+
+    await broker.unbind("b-1", plan_id=AUTO)
+    await broker.unbind("b-2", plan_id=SYNC)
+    assert told.calls == []
+    await broker.unbind("b-3", plan_id=ASYNC)
+    assert len(told.calls) == 1
