@@ -156,7 +156,7 @@ async def failed_bind_can_be_deleted(target: Target) -> None:
 )
 async def unheard_provision_can_be_deleted(target: Target) -> None:
     """An instance whose PUT was not heard out can be deleted, or is answered 410."""
-    for plan, flag in _both_ways(target, wants.usable, wants.gives_202):
+    for plan, flag in _both_ways(target, wants.usable, wants.gives_202, removable):
         instance = target.instance(plan)
         within = _heard(plan.facts.provision.without_flag)
         await instance.provision(flag=flag, within=within)
@@ -171,7 +171,7 @@ async def unheard_provision_can_be_deleted(target: Target) -> None:
 )
 async def unheard_bind_can_be_deleted(target: Target) -> None:
     """A binding whose PUT was not heard out can be deleted, or is answered 410."""
-    for plan, flag in _both_ways(target, wants.binds, wants.bind_202):
+    for plan, flag in _both_ways(target, wants.binds, wants.bind_202, unbinds):
         instance = await target.provisioned(plan)
         binding = instance.binding()
         within = _heard(plan.facts.bind.without_flag)
@@ -254,16 +254,16 @@ def only_a_put_creates(seen: Exchange) -> None:
 
 
 def _both_ways(
-    target: Target, usual: Want, slow: Want
+    target: Target, usual: Want, slow: Want, ends: Want
 ) -> list[tuple[Plan, bool | None]]:
     """Plans to ask within the request and with a 202, as far as there are any."""
     way: list[tuple[Plan, bool | None]] = []
-    quick = target.plan(usual)
+    quick = target.plan(usual, ends)
     facts = quick.facts.bind if usual is wants.binds else quick.facts.provision
     if facts.without_flag is not None and facts.without_flag.done:
         way.append((quick, None))
-    if target.plans(slow):
-        way.append((target.plan(slow), True))
+    if target.plans(slow, ends):
+        way.append((target.plan(slow, ends), True))
     return way or [(quick, True)]
 
 
