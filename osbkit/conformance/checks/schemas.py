@@ -279,20 +279,7 @@ async def only_bindable_plans_have_schemas_of_bindings(target: Target) -> None:
     )
 
 
-# --- held against requests ------------------------------------------------------------
-
-
-@check("SCHEMA-09", "PROV-20", advice="Validate `parameters` with the plan's schema.")
-async def invalid_parameters_are_not_provisioned(target: Target) -> None:
-    """Provisioning with parameters that the plan's schema refuses does not succeed."""
-    plan = target.plan(wants.usable, wants.create_schema)
-
-    async def ask(value: Json) -> tuple[Exchange, bool]:
-        instance = target.instance(plan)
-        answer = await instance.provision(parameters=value)
-        return answer, (await instance.ended(answer)).succeeded
-
-    await _none_succeeds(target.samples(plan), ask)
+# --- held against requests; provisioning.py does so for provisioning ------------------
 
 
 @check(

@@ -161,12 +161,6 @@ MUTANTS = [
         ),
     ),
     Mutant(
-        "schema_not_held_when_provisioning",
-        "Provisioning takes parameters that the schema refuses.",
-        fails=("invalid_parameters_are_not_provisioned",),
-        change=_takes_all("service_instance", "create"),
-    ),
-    Mutant(
         "schema_not_held_when_updating",
         "An update takes parameters that the schema refuses.",
         fails=("invalid_parameters_are_not_updated_to",),
