@@ -53,11 +53,6 @@ READY = (
         revision=instances.c.revision + 1,
     )
 )
-COUNT_LIVE = (
-    sa.select(instances.c.service_id, instances.c.plan_id, sa.func.count())
-    .where(instances.c.state != ResourceState.GONE)
-    .group_by(instances.c.service_id, instances.c.plan_id)
-)
 FORGET = sa.delete(instances).where(instances.c.ended_at < sa.bindparam("before_"))
 
 
@@ -120,11 +115,6 @@ def mark_ready(
         READY,
         {"id_": instance.instance_id, "generation_": generation, "facts_": sealed},
     )
-
-
-def count_by_plan(db: sa.Connection) -> dict[tuple[str, str], int]:
-    """Instances that are not gone, by (service_id, plan_id)."""
-    return {(row[0], row[1]): row[2] for row in run(db, COUNT_LIVE).fetchall()}
 
 
 def forget(db: sa.Connection, before: int) -> int:

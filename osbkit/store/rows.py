@@ -34,13 +34,19 @@ def new_operation_id() -> str:
 
 
 def insert_or_ignore(table: sa.Table) -> dict[str, Any]:
-    """INSERT that changes nothing when a unique key is taken, per dialect."""
-    plain = mysql.insert(table).prefix_with("IGNORE")
+    """INSERT that changes nothing when a unique key is taken, per dialect.
+
+    MySQL's own INSERT IGNORE would also cut what is too long and store it. What
+    stands here instead counts one row, inserted or not, on a connection with
+    CLIENT_FOUND_ROWS, which SQLAlchemy asks for: a store that tells the two apart
+    by `rowcount` must connect without that flag.
+    """
+    kept = mysql.insert(table).on_duplicate_key_update(uid=table.c.uid)
     return {
         "sqlite": sqlite.insert(table).on_conflict_do_nothing(),
         "postgresql": postgresql.insert(table).on_conflict_do_nothing(),
-        "mysql": plain,
-        "mariadb": plain,
+        "mysql": kept,
+        "mariadb": kept,
     }
 
 

@@ -139,15 +139,6 @@ def test_instance_of_another_revision_is_not_untouched(db):
     assert not instances.untouched(db, an_instance())
 
 
-def test_instances_that_are_not_gone_are_counted_by_plan(db):
-    states = [ResourceState.READY, ResourceState.FAILED, ResourceState.GONE]
-    for number, state in enumerate([*states, ResourceState.READY], start=1):
-        plan = "p-2" if number == 4 else "p-1"
-        instances.add(db, an_instance(number, state=state, plan_id=plan))
-
-    assert instances.count_by_plan(db) == {("s-1", "p-1"): 2, ("s-1", "p-2"): 1}
-
-
 def test_tombstones_are_forgotten_from_a_moment_on(db):
     for number, ended in enumerate([None, NOON - 1, NOON, NOON + DAY], start=1):
         instances.add(db, an_instance(number, ended_at=ended, state=ResourceState.GONE))

@@ -3,8 +3,12 @@
 import re
 import time
 
+import pytest
+from sqlalchemy import URL
+
 from osbkit.store import rows
 from osbkit.store.entropy import BLOCK, Entropy
+from osbkit.store.tables import bindings, instances
 
 
 def test_moments_are_microseconds_of_this_clock():
@@ -36,6 +40,26 @@ def test_operation_ids_sort_by_the_millisecond_they_were_made_in(monkeypatch):
         made.append(rows.new_operation_id())
 
     assert made == sorted(made)
+
+
+WITHOUT_EFFECT = {
+    "sqlite": "ON CONFLICT DO NOTHING",
+    "postgresql": "ON CONFLICT DO NOTHING",
+    "mysql": "ON DUPLICATE KEY UPDATE uid = {0}.uid",
+    "mariadb": "ON DUPLICATE KEY UPDATE uid = {0}.uid",
+}
+
+
+@pytest.mark.parametrize("table", [bindings, instances], ids=lambda table: table.name)
+@pytest.mark.parametrize("name", WITHOUT_EFFECT)
+def test_insert_of_a_taken_key_changes_nothing_and_forgives_nothing_else(name, table):
+    """IGNORE would store values that are too long, cut."""
+    dialect = URL.create(name).get_dialect()()
+
+    statement = str(rows.insert_or_ignore(table)[name].compile(dialect=dialect))
+
+    assert "IGNORE" not in statement
+    assert statement.endswith(WITHOUT_EFFECT[name].format(table.name))
 
 
 def test_no_byte_of_a_block_is_handed_out_twice():
