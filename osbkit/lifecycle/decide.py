@@ -217,6 +217,8 @@ def on_unbind(
         raise Gone
     if found is None or instance.state is ResourceState.GONE:
         raise Gone
+    if found.state is ResourceState.GONE:
+        raise Gone  # a sweep after it is the broker's own account
     mine = [operation for operation in running if is_of(operation, found)]
     for operation in mine:
         if operation.kind is OperationKind.UNBIND:

@@ -81,6 +81,12 @@ SWEEP = running(OperationKind.SWEEP, asked={"of": "provision"})
 BIND = running(OperationKind.BIND, binding_id="b-1", binding_generation=1)
 OTHER_BIND = running(OperationKind.BIND, binding_id="b-2", binding_generation=1)
 UNBIND = running(OperationKind.UNBIND, binding_id="b-1", binding_generation=1)
+UNBIND_SWEEP = running(
+    OperationKind.SWEEP,
+    binding_id="b-1",
+    binding_generation=1,
+    asked={"of": "unbind"},
+)
 
 
 def decided(call: Any, *given: Any, **more: Any) -> Any:
@@ -454,6 +460,9 @@ def unbind(
         pytest.param(READY, None, [], Gone, id="no such binding"),
         pytest.param(GONE, BOUND, [], Gone, id="gone with its instance"),
         pytest.param(READY, UNBOUND, [], Gone, id="removed before"),
+        pytest.param(READY, UNBOUND, [UNBIND_SWEEP], Gone, id="removed, and swept"),
+        pytest.param(READY, UNBOUND, [DEPROVISION], Gone, id="revoked by a deletion"),
+        pytest.param(READY, UNBOUND, [UPDATE], Gone, id="removed before an update"),
         pytest.param(READY, BIND_FAILED, [], Gone, id="never made, nothing left"),
         pytest.param(READY, BIND_LEFT, [], Begin(1), id="never made, something left"),
         pytest.param(
