@@ -15,6 +15,9 @@ everything   retrievable, updatable, context updates; schemas, maintenance_info
     unbound        not bindable
 drain, route, volume   one permission each
 plain        nothing is retrievable, nothing updatable, no schemas
+overrides    neither bindable nor updatable
+    own            both, by its own word
+    none           as its offering
 """
 
 from typing import Any
@@ -135,6 +138,15 @@ def catalog() -> Json:
                 [_plan(51, "only"), _plan(52, "more")],
                 instances_retrievable=False,
                 bindings_retrievable=False,
+            ),
+            _offering(
+                6,
+                "overrides",
+                [
+                    _plan(61, "own", bindable=True, plan_updateable=True),
+                    _plan(62, "none"),
+                ],
+                bindable=False,
             ),
         ]
     }
