@@ -278,7 +278,7 @@ class Gate:
                     await send({"type": "lifespan.startup.complete"})
                     await receive()
         except StartRefused as refused:
-            log.error("start.refused", reason=str(refused))
+            # the server prints it: a line of ours would be the same sentence again
             await send({"type": "lifespan.startup.failed", "message": str(refused)})
             return
         except Exception as error:

@@ -4,6 +4,7 @@ The revisions stand in `migrations/`, shipped in the wheel as `osbkit/migrations
 Alembic is imported only when there is work for it.
 """
 
+import os
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,11 @@ def revision_of(path: Path) -> str | None:
     return None if row is None else str(row[0])
 
 
+def private(path: str, flags: int) -> int:
+    """An `opener` whose new files are the owner's alone, whatever the umask."""
+    return os.open(path, flags, 0o600)
+
+
 def upgrade_file(path: Path) -> None:
     """Upgrade a SQLite file whose lock the caller holds: whole, or not at all.
 
@@ -78,6 +84,8 @@ def upgrade_file(path: Path) -> None:
     found = revision_of(path)
     if found == SCHEMA:
         return
+    if not path.exists():  # SQLite gives -wal and -shm the mode of their file
+        open(path, "ab", opener=private).close()
     database = sa.URL.create("sqlite", database=str(path))
     engine = sa.create_engine(database, isolation_level="AUTOCOMMIT")
     try:

@@ -43,7 +43,7 @@ class LockFile:
         Raises:
             DatabaseUnusable: another process still holds it after `wait` seconds.
         """
-        handle = open(self._path, "a+")  # noqa: SIM115 (held as long as we live)
+        handle = open(self._path, "a+", opener=migrate.private)  # noqa: SIM115 (held)
         give_up = time.monotonic() + wait
         while True:
             try:

@@ -18,7 +18,7 @@ import pytest
 import sqlalchemy as sa
 
 from osbkit.errors import DatabaseUnusable, SettingsInvalid, Unavailable
-from osbkit.store import identity, instances, sqlite
+from osbkit.store import identity, instances, migrate, sqlite
 from osbkit.store.sealing import new_key
 from osbkit.store.sqlite import LockFile, SqliteStore, ring_beside
 from tests.store.records import an_instance
@@ -111,6 +111,52 @@ async def test_store_that_is_held_elsewhere_is_not_opened(path, monkeypatch):
     assert not path.exists()
     async with opened(path) as store:
         assert store.alone
+
+
+# --- modes --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def no_umask() -> Iterator[None]:
+    """A process that would let everybody read and write what it makes."""
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+def modes(path: Path) -> dict[str, str]:
+    """The permissions of a database's files, by what follows its name."""
+    return {
+        one.name.removeprefix(path.name): oct(stat.S_IMODE(one.stat().st_mode))
+        for one in path.parent.iterdir()
+    }
+
+
+@pytest.mark.usefixtures("no_umask")
+async def test_every_file_is_the_owners_alone_whatever_the_umask(path):
+    async with opened(path) as store:
+        await store.write(partial(instances.add, instance=an_instance()))
+        served = modes(path)
+
+    assert served == dict.fromkeys(["", "-wal", "-shm", ".lock", ".key"], "0o600")
+
+
+@pytest.mark.usefixtures("no_umask")
+def test_file_made_by_an_upgrade_is_the_owners_alone(path):
+    migrate.upgrade(f"sqlite:///{path}")
+
+    assert set(modes(path).values()) == {"0o600"}
+
+
+async def test_file_that_is_there_keeps_its_mode(path):
+    """Whoever shares it with a group, for a backup, goes on doing so."""
+    async with opened(path):
+        pass
+    path.chmod(0o640)
+    async with opened(path):
+        kept = modes(path)
+
+    assert (kept[""], kept["-wal"]) == ("0o640", "0o640")
 
 
 # --- keys ---------------------------------------------------------------------------
