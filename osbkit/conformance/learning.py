@@ -24,29 +24,26 @@ from osbkit.conformance.target import Target
 R = TypeVar("R", Instance, Binding)
 
 
-async def learn(session: Session, *, at_once: int = 4) -> list[str]:
+async def learn(session: Session, *, at_once: int = 4) -> None:
     """Read the catalog and fill the facts of its plans.
 
     Args:
         at_once: plans that are tried side by side.
-
-    Returns:
-        A sentence for each thing that was made and could not be removed.
     """
     await session.read_catalog()
     turn = asyncio.Semaphore(at_once)
 
-    async def one(plan: Plan) -> list[str]:
+    async def one(plan: Plan) -> None:
         async with turn:
             target = Target(session)
             try:
                 await _learn_plan(target, plan)
             finally:
                 await target.clean_up()
-            return target.left
 
-    left = await asyncio.gather(*(one(plan) for plan in session.catalog.plans))
-    return [each for some in left for each in some]
+    async with asyncio.TaskGroup() as side_by_side:  # a stop waits for all of it
+        for each in session.catalog.plans:
+            side_by_side.create_task(one(each))
 
 
 async def _learn_plan(target: Target, plan: Plan) -> None:

@@ -11,7 +11,6 @@ Units: seconds.
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import perf_counter
@@ -93,7 +92,7 @@ async def run(
         results=tuple(sorted(running.results, key=lambda each: each.check.place)),
         exchanges=len(session.seen),
         plans=tuple((each.label, in_words(each)) for each in session.catalog.plans),
-        left=tuple(running.left),
+        left=tuple(session.left),
         unread=_unread(session),
         stopped=running.stopped,
     )
@@ -113,15 +112,16 @@ class _Running:
         self._at_once = at_once
         self._tell = tell
         self.results: list[Result] = []
-        self.left: list[str] = []
         self.stopped = False
 
     async def all(self) -> None:
         self._tell(Progress("learning", 0, len(self._checks)))
-        self.left += await learn(self._session, at_once=self._at_once)
+        await learn(self._session, at_once=self._at_once)
         trying = [each for each in self._checks if each.trying is not None]
         together = [each for each in trying if not each.alone]
-        await asyncio.gather(*(self._one(each) for each in together))
+        async with asyncio.TaskGroup() as side_by_side:  # a stop waits for all of it
+            for each in together:
+                side_by_side.create_task(self._one(each))
         for each in trying:
             if each.alone:
                 await self._one(each)
@@ -137,8 +137,7 @@ class _Running:
             try:
                 result = await _tried(check, target)
             finally:
-                await _tidy(target)
-                self.left += target.left
+                await target.clean_up()
             self._note(_timed(result, target, perf_counter() - began))
 
     def _note(self, result: Result) -> None:
@@ -146,17 +145,6 @@ class _Running:
         self._tell(
             Progress("checking", len(self.results), len(self._checks), latest=result)
         )
-
-
-async def _tidy(target: Target) -> None:
-    """Clean up; a stop that comes meanwhile waits for it, once."""
-    cleaning = asyncio.ensure_future(target.clean_up())
-    try:
-        await asyncio.shield(cleaning)
-    except asyncio.CancelledError:
-        with suppress(asyncio.CancelledError):
-            await cleaning
-        raise
 
 
 async def _tried(check: Check, target: Target) -> Result:

@@ -44,6 +44,7 @@ class Session:
         catalog: as it was read first; empty until then.
         catalog_answer: the exchange that brought it; None until then.
         mask: hides what must not be shown.
+        left: what the kit made and could not remove, as sentences.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Session:
         self.tempo = tempo or Tempo()
         self.mask = Mask(connection.credentials.secrets)
         self.seen: list[Exchange] = []
+        self.left: list[str] = []
         self.catalog = Catalog(None)
         self.catalog_answer: Exchange | None = None
         self.on_exchange: Callable[[Exchange], None] = lambda seen: None

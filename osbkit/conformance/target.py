@@ -10,7 +10,9 @@ that goes through a target is remembered, and the runner calls `clean_up` when t
 has ended, however it ended.
 """
 
+import asyncio
 import uuid
+from contextlib import suppress
 from typing import Any
 
 from osbkit.conformance import sweeping
@@ -33,13 +35,11 @@ class Target:
 
     Attributes:
         seen: the exchanges of this check, in order.
-        left: what could not be removed after it, as sentences.
     """
 
     def __init__(self, session: Session) -> None:
         self.session = session
         self.seen: list[Exchange] = []
-        self.left: list[str] = []
         self._ledger = sweeping.Ledger()
         self._samples: dict[tuple[str, str, str], Samples] = {}
 
@@ -249,10 +249,24 @@ class Target:
     # --- afterwards ---------------------------------------------------------------
 
     async def clean_up(self) -> None:
-        """Remove whatever this target made. Never raises for what a broker does."""
+        """Remove whatever this target made. Never raises for what a broker does.
+
+        A stop that comes meanwhile waits for it, once.
+        """
+        cleaning = asyncio.ensure_future(self._sweep())
+        try:
+            await asyncio.shield(cleaning)
+        except asyncio.CancelledError:
+            with suppress(asyncio.CancelledError):
+                await cleaning
+            raise
+
+    async def _sweep(self) -> None:
         first = next(iter(self.catalog.plans), None)
         fallback = (first.offering.id, first.id) if first else ("", "")
-        self.left += await sweeping.sweep(self._ledger, self.send, self.tempo, fallback)
+        self.session.left += await sweeping.sweep(
+            self._ledger, self.send, self.tempo, fallback
+        )
 
 
 def _best(plans: list[Plan], *, slow: bool) -> Plan:
