@@ -5,7 +5,7 @@ import pytest
 from osbkit import __version__
 from osbkit.cli import main
 
-GROUPS = {"client", "serve", "db", "catalog", "credentials", "keys"}
+GROUPS = {"client", "check", "serve", "db", "catalog", "credentials", "keys"}
 
 
 def test_version_is_the_version_of_the_package(osbkit):
