@@ -21,6 +21,7 @@ from osbkit.domain import (
     MICROSECONDS,
     Operation,
     OperationKind,
+    OperationState,
 )
 from osbkit.errors import LeaseLost, Unavailable
 from osbkit.operations import endings
@@ -108,10 +109,15 @@ class EmbeddedEngine:
         self._spawn(self._drive(handle))
 
     def halt(self, halted: Iterable[Operation]) -> None:
-        """Ask the calls of halted operations to return, where they are ours."""
+        """Answer who waits for halted operations; ask their calls to return.
+
+        The answer does not wait for the call, which may be deaf for long.
+        """
         for operation in halted:
             handle = self._handles.get(operation.id)
             if handle is not None:
+                failed = OperationState.FAILED
+                handle.end(replace(operation, state=failed, stop_asked=True))
                 handle.interrupt(Reason.HALTED)
             timer = self._timers.pop(operation.id, None)
             if timer is not None:
@@ -301,7 +307,7 @@ class EmbeddedEngine:
         operation = handle.operation
         try:
             ended = await self._executor.execute(handle)
-            handle.done.set_result(ended)
+            handle.end(ended)
             await self._follow(ended)
         except Postponed as postponed:
             handle.done.cancel()
@@ -335,8 +341,8 @@ class EmbeddedEngine:
         found = await self._store.read(
             partial(operations.show, operation_id=handle.operation.id)
         )
-        if found is not None and not handle.done.done():
-            handle.done.set_result(found)
+        if found is not None:
+            handle.end(found)
 
     async def _follow(self, ended: Operation) -> None:
         """Schedule the clean-up that a failed roll-back recorded."""

@@ -107,6 +107,11 @@ class Handle:
         if self._call is not None:
             self._call.cancel()
 
+    def end(self, ended: Operation) -> None:
+        """Tell those who wait how it ended; the first word counts."""
+        if not self.done.done():
+            self.done.set_result(ended)
+
     @property
     def asked(self) -> Any:
         """The reason as of now: it changes while a call is awaited."""
