@@ -49,12 +49,7 @@ async def learn(session: Session, *, at_once: int = 4) -> None:
 async def _learn_plan(target: Target, plan: Plan) -> None:
     facts = plan.facts
     facts.tried = True
-    made = await _both_ways(
-        facts.provision,
-        target.instance(plan),
-        target.instance(plan),
-        lambda one, flag: one.provision(flag=flag),
-    )
+    made = await _provisioned(target, plan, facts.provision)
     if made.first is None:
         facts.trouble = made.trouble
         return
@@ -67,6 +62,15 @@ async def _learn_plan(target: Target, plan: Plan) -> None:
         made.second,
         lambda one, flag: one.delete(flag=flag),
         anew=False,
+    )
+
+
+async def _provisioned(target: Target, plan: Plan, way: Way) -> "_Made[Instance]":
+    return await _both_ways(
+        way,
+        target.instance(plan),
+        target.instance(plan),
+        lambda one, flag: one.provision(flag=flag),
     )
 
 
@@ -97,6 +101,10 @@ async def _learn_bindings(plan: Plan, instance: Instance) -> None:
 async def _learn_update(target: Target, plan: Plan, made: "_Made[Instance]") -> None:
     assert made.first is not None
     for change in _changes(target, plan, made.first):
+        if "plan_id" in change:  # the others stay on their plan, to be deprovisioned
+            made = await _provisioned(target, plan, Way())
+        if made.first is None:
+            return
         plan.facts.update = Way()
         plan.facts.update_change = change
         await _both_ways(
