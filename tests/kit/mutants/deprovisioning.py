@@ -152,13 +152,14 @@ MUTANTS = [
             "deprovisioned_is_gone",
             "second_deprovision_is_410",
             "deprovision_with_bindings_left",
+            "repeat_makes_nothing",
         ),
         change=instead("deprovision", _does_nothing),
     ),
     Mutant(
         "deprovision_takes_neighbours",
         "A deprovision removes every instance of the space.",
-        fails=("deprovision_leaves_other_instances",),
+        fails=("deprovision_leaves_other_instances", "every_instance_is_a_resource"),
         change=instead("deprovision", _takes_neighbours),
     ),
     Mutant(

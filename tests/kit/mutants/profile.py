@@ -164,6 +164,7 @@ MUTANTS = [
             "kubernetes_provisions_with_its_context",
             "kubernetes_updates_with_its_context",
             "kubernetes_binds_with_its_context",
+            "any_context_is_provisioned",
         ),
         change=_wants_no("provision", "kubernetes", "clusterid"),
     ),
