@@ -5,8 +5,12 @@
 
     offering    plans                                what for
     queue       sync sync-large async async-large    one way of answering, two plans
-                auto polled fixed unbindable sized   each; and see `PLANS_OF_QUEUE`
+                auto newer polled fixed unbindable   each; and see `PLANS_OF_QUEUE`
+                sized
     slow        slow slow-large                      async, every verb takes a while
+                either                               auto, likewise
+    turned      bindable updateable                  plans that say otherwise than
+                                                     their offering
     trouble     provision update bind unbind         the verb that fails, always or
                 deprovision                          (removals) the first time only
     app-only    plan                                 binds applications, no keys
@@ -16,13 +20,14 @@
     plain       plan                                 nothing optional
 
 What fails or is slow is asynchronous: no answer of a run is a 5xx. Everything is
-made in the ledger of a scripted backend; only `slow` looks at a clock.
+made in the ledger of a scripted backend; only `slow` looks at a clock, and not even
+that where a test says what its calls wait for.
 
 Units: spans are seconds.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -38,24 +43,21 @@ from osbkit import (
     DeprovisionRequest,
     Description,
     Endpoint,
+    Facts,
     Failed,
+    ProvisionRequest,
     Run,
     UnbindRequest,
     UpdateFailed,
+    UpdateRequest,
     VolumeMount,
 )
-from osbkit.backends.scripted import (
-    BOUND,
-    Hold,
-    Progress,
-    ScriptedBackend,
-    Verb,
-    fail,
-    succeed,
-)
+from osbkit.backends.contract import Request
+from osbkit.backends.scripted import BOUND, ScriptedBackend, Verb, fail
 from osbkit.settings import Settings
 
 Json = dict[str, Any]
+Wait = Callable[[Request], Awaitable[None]]
 SLOW = 1.0
 VERSION = "1.0.0"
 HERE = UUID("6f0f2c0e-5a0c-4b7e-9a2e-0c5f6f1d7a10")
@@ -92,23 +94,6 @@ class RoleParameters(BaseModel, extra="forbid"):
 # --- backends ---------------------------------------------------------------------
 
 
-class Pause(Hold):
-    """A hold that lets every call go on after some time.
-
-    Args:
-        seconds: 0 for at once.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        super().__init__()
-        self._seconds = seconds
-
-    async def stay(self) -> None:
-        """Wait until the time is over."""
-        self.entered.set()
-        await asyncio.sleep(self._seconds)
-
-
 class Queues(ScriptedBackend[QueueParameters, RoleParameters]):
     """A ledger of queues. Each binding gets a principal of its own.
 
@@ -140,6 +125,53 @@ class Queues(ScriptedBackend[QueueParameters, RoleParameters]):
             "role": request.parameters.role,
         }
         return replace(self.gives, credentials=credentials)
+
+
+class SlowQueues(Queues):
+    """Says that half of it is done, waits, and does it.
+
+    Args:
+        wait: called in the middle of every verb.
+    """
+
+    def __init__(self, wait: Wait) -> None:
+        super().__init__(shown=SHOWN, gives=GIVES)
+        self._wait = wait
+
+    async def provision(
+        self, request: ProvisionRequest[QueueParameters], run: Run
+    ) -> Facts | None:
+        """See ServiceBackend."""
+        await self._half(request, run)
+        return await super().provision(request, run)
+
+    async def update(
+        self, request: UpdateRequest[QueueParameters], run: Run
+    ) -> Facts | None:
+        """See ServiceBackend."""
+        await self._half(request, run)
+        return await super().update(request, run)
+
+    async def bind(
+        self, request: BindRequest[QueueParameters, RoleParameters], run: Run
+    ) -> Bound:
+        """See ServiceBackend."""
+        await self._half(request, run)
+        return await super().bind(request, run)
+
+    async def unbind(self, request: UnbindRequest, run: Run) -> None:
+        """See ServiceBackend."""
+        await self._half(request, run)
+        await super().unbind(request, run)
+
+    async def deprovision(self, request: DeprovisionRequest, run: Run) -> None:
+        """See ServiceBackend."""
+        await self._half(request, run)
+        await super().deprovision(request, run)
+
+    async def _half(self, request: Request, run: Run) -> None:
+        await run.progress("Half of it is done", percent=50, poll_after=1)
+        await self._wait(request)
 
 
 class OnlyApps(Queues):
@@ -194,15 +226,21 @@ MOUNT = VolumeMount(
 VERBS: tuple[Verb, ...] = ("provision", "update", "bind", "unbind", "deprovision")
 
 
-def backends(*, slow: float = SLOW) -> dict[str, Queues]:
+def backends(*, slow: float = SLOW, wait: Wait | None = None) -> dict[str, Queues]:
     """The backends by key, each with its own ledger and script.
 
     Args:
         slow: how long each verb of the offering `slow` takes.
+        wait: what it waits for instead.
     """
-    made = {
+
+    async def sleep(request: Request) -> None:
+        await asyncio.sleep(slow)
+
+    made: dict[str, Queues] = {
         "queue": Queues(shown=SHOWN, gives=GIVES),
-        "slow": Queues(shown=SHOWN, gives=GIVES),
+        "slow": SlowQueues(wait or sleep),
+        "turned": Queues(),
         "app-only": OnlyApps(),
         "drain": Queues(gives=Bound(syslog_drain_url="syslog-tls://logs.example:6514")),
         "route": Queues(gives=Bound(route_service_url="https://routes.example/queue")),
@@ -211,9 +249,6 @@ def backends(*, slow: float = SLOW) -> dict[str, Queues]:
         "trouble/unbind": RemovedAtTheSecondTry(verb="unbind"),
         "trouble/deprovision": RemovedAtTheSecondTry(verb="deprovision"),
     }
-    said = (Progress(text="Half of it is done", percent=50, poll_after=1),)
-    for verb in VERBS:
-        made["slow"].always(verb, succeed(hold=Pause(slow), progress=said))
     full = Failed("The queue server is full.")
     made["trouble/provision"] = Queues()
     made["trouble/provision"].always("provision", fail(full, leaves=True))
@@ -232,7 +267,9 @@ def backends(*, slow: float = SLOW) -> dict[str, Queues]:
 
 def plan(offering: str, name: str, mode: str, **fields: Any) -> Json:
     """A plan; `mode` is said of instances, and of bindings unless `bind_mode` is."""
-    settings = {"mode": mode, "bind_mode": fields.pop("bind_mode", mode)}
+    settings: Json = {"mode": mode, "bind_mode": fields.pop("bind_mode", mode)}
+    if "sync_budget" in fields:
+        settings["sync_budget"] = fields.pop("sync_budget")
     return {
         "id": ident(f"{offering}/{name}"),
         "name": name,
@@ -244,7 +281,7 @@ def plan(offering: str, name: str, mode: str, **fields: Any) -> Json:
 
 
 def offering(name: str, plans: list[Json], **fields: Any) -> Json:
-    """An offering; what it can do beside binding is said in `fields`."""
+    """An offering; it can be bound unless `fields` say otherwise."""
     return {
         "id": ident(name),
         "name": name,
@@ -256,6 +293,7 @@ def offering(name: str, plans: list[Json], **fields: Any) -> Json:
 
 
 FETCHED = {"instances_retrievable": True, "bindings_retrievable": True}
+NEWER: Json = {"version": "2.0.0", "description": "Larger queues need a new engine."}
 FULL: Json = {
     "binding_rotatable": True,
     "maintenance_info": {"version": VERSION, "description": "Nothing to wait for."},
@@ -268,6 +306,7 @@ PLANS_OF_QUEUE: list[Json] = [
     plan("queue", "async", "async", **FULL),
     plan("queue", "async-large", "async", **FULL),
     plan("queue", "auto", "auto", **FULL),
+    plan("queue", "newer", "auto", **FULL | {"maintenance_info": NEWER}),
     # instances asynchronously, bindings for clients that cannot, too
     plan("queue", "polled", "async", bind_mode="auto", **FULL),
     plan("queue", "fixed", "auto", plan_updateable=False),
@@ -295,9 +334,22 @@ OFFERINGS: list[Json] = [
     ),
     offering(
         "slow",
-        [plan("slow", name, "async", **FULL) for name in ("slow", "slow-large")],
+        [
+            *(plan("slow", name, "async", **FULL) for name in ("slow", "slow-large")),
+            plan("slow", "either", "auto", sync_budget=0.001, **FULL),
+        ],
         **FETCHED,
         plan_updateable=True,
+    ),
+    offering(
+        "turned",
+        [
+            plan("turned", "bindable", "auto", bindable=True),
+            plan("turned", "updateable", "auto", plan_updateable=True),
+        ],
+        **FETCHED,
+        bindable=False,
+        plan_updateable=False,
     ),
     offering("trouble", [plan("trouble", verb, "async") for verb in VERBS], **FETCHED),
     offering("app-only", [plan("app-only", "plan", "auto")], **FETCHED),
