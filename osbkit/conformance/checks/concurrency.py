@@ -1,0 +1,361 @@
+"""What happens at the same moment, or while something is in progress.
+
+Spec: "Blocking Operations". A DELETE that meets a creation or an update is looked at in
+the sections of deprovisioning and unbinding; here are the other encounters.
+"""
+
+import asyncio
+
+from osbkit.conformance import wants
+from osbkit.conformance.catalog import Json, Plan
+from osbkit.conformance.checks.orphans import can_be_fetched, operation_of
+from osbkit.conformance.exchange import Exchange
+from osbkit.conformance.expecting import (
+    Skip,
+    expect,
+    expect_error,
+    expect_none,
+    expect_status,
+    skip,
+)
+from osbkit.conformance.registry import check, every_answer
+from osbkit.conformance.resources import Binding, Instance
+from osbkit.conformance.target import Target
+from osbkit.conformance.wants import Want
+
+TIMES = 4  # the same request at the same moment
+CODE = "ConcurrencyError"
+BUSY = 'Answer 422 with {"error": "ConcurrencyError", …}.'
+LOOK_UP = "Let the database decide: one insert wins, the others find what it made."
+
+
+def is_busy(answer: Exchange) -> bool:
+    """422 ConcurrencyError."""
+    return answer.status == 422 and answer.error == CODE
+
+
+# --- while something is in progress --------------------------------------------------
+
+
+@check("CONC-02", advice=BUSY)
+async def update_waits_for_an_update(target: Target) -> None:
+    """An update during another one is accepted, or refused with ConcurrencyError."""
+    instance, running = await _being_updated(target)
+    answer = await instance.update(**_other_update(target, instance.plan))
+    await _expect_accepted_or_busy(instance, running, answer)
+
+
+@check("CONC-02", advice=BUSY)
+async def bind_waits_for_an_update(target: Target) -> None:
+    """A binding during an update is accepted, or refused with ConcurrencyError."""
+    instance, running = await _being_updated(target, wants.binds)
+    answer = await instance.binding().bind()
+    await _expect_accepted_or_busy(instance, running, answer)
+
+
+@check("CONC-02", advice=BUSY)
+async def changes_wait_for_the_provision(target: Target) -> None:
+    """An update or binding during the provision is refused with ConcurrencyError.
+
+    It may be accepted, too, and 404 may say that there is no such instance yet.
+    """
+    instance, running = await _being_provisioned(target)
+    for answer in await _changes(instance):
+        if answer.status != 404:
+            await _expect_accepted_or_busy(instance, running, answer)
+
+
+@check("CONC-02", advice=BUSY)
+async def changes_wait_for_the_deprovision(target: Target) -> None:
+    """An update or binding during the deprovision is refused with ConcurrencyError.
+
+    It may be accepted, too, and 404 or 410 may say that the instance is gone already.
+    """
+    plan = _versatile(target, wants.deprovision_202)
+    instance = await target.provisioned(plan)
+    running = _begun(await instance.delete())
+    for answer in await _changes(instance):
+        if answer.status not in {404, 410}:
+            await _expect_accepted_or_busy(instance, running, answer)
+
+
+@check("CONC-08", advice="Refuse before anything is touched that belongs to another.")
+async def refused_update_disturbs_no_provision(target: Target) -> None:
+    """After ConcurrencyError the provision that was running goes on and succeeds."""
+    instance, running = await _being_provisioned(target)
+    refused = await _changes(instance)
+    if not any(map(is_busy, refused)):
+        skip("The broker refused nothing during a provision.")
+    await _expect_success(instance, running, *refused)
+
+
+@check("CONC-08", advice="Refuse before anything is touched that belongs to another.")
+async def refused_update_disturbs_no_update(target: Target) -> None:
+    """After ConcurrencyError the update that was running goes on and succeeds."""
+    instance, running = await _being_updated(target)
+    refused = [await instance.update(**_other_update(target, instance.plan))]
+    if instance.plan.facts.bind.succeeded:
+        refused.append(await instance.binding().bind())
+    if not any(map(is_busy, refused)):
+        skip("The broker refused nothing during an update.")
+    await _expect_success(instance, running, *refused)
+
+
+@check("CONC-09", advice="Lock one instance or binding, not more.")
+async def other_instances_need_not_wait(target: Target) -> None:
+    """What runs on one instance is no reason to refuse a request for another."""
+    plan = _versatile(target, wants.gives_202)
+    other = await target.provisioned(plan)
+    running = target.instance(plan)
+    space = {name: other.sent[name] for name in ("organization_guid", "space_guid")}
+    if "context" in other.sent:
+        space["context"] = other.sent["context"]
+    begun = _begun(await running.provision(**space))
+    answers = [*await _changes(other, wait=True), await other.delete()]
+    await running.still_running(operation_of(begun))
+    for answer in answers:
+        expect(
+            not is_busy(answer),
+            f"{answer.verb} is refused because another instance is being made",
+            begun,
+            answer,
+        )
+
+
+@check("CONC-11", advice=BUSY)
+async def provision_waits_for_the_deprovision(target: Target) -> None:
+    """A PUT during the deprovision is refused: 409, or ConcurrencyError."""
+    plan = target.plan(wants.deprovision_202)
+    instance = await target.provisioned(plan)
+    begun = _begun(await instance.delete())
+    answer = await instance.provision()
+    await instance.still_running(operation_of(begun))
+    expect_status(answer, 409, 422)
+    if answer.status == 422:
+        expect_error(answer, 422, CODE)
+
+
+@every_answer(
+    "CONC-03",
+    when=lambda seen: seen.error == CODE and "description" in seen.object,
+    advice="Say that another operation is in progress.",
+)
+def concurrency_error_is_described(seen: Exchange) -> None:
+    """The description of ConcurrencyError says something."""
+    words = seen.get("description")
+    expect(isinstance(words, str) and words.strip() != "", "it says nothing", seen)
+
+
+# --- at the same moment --------------------------------------------------------------
+
+
+@check("CONC-05", advice=LOOK_UP)
+async def equal_provisions_make_one_instance(target: Target) -> None:
+    """Equal PUTs of a new instance at the same moment: 201 at most once, no 5xx."""
+    for plan in _quick_and_slow(target, wants.usable, wants.gives_202):
+        instance = target.instance(plan)
+        sent = target.provision_body(plan)
+        _expect_one_made(
+            await asyncio.gather(
+                *(instance.provision(body=sent) for _ in range(TIMES)),
+            )
+        )
+
+
+@check("CONC-06", advice=LOOK_UP)
+async def one_of_two_provisions_wins(target: Target) -> None:
+    """Different PUTs of a new instance at the same moment: only one is accepted."""
+    plan = target.plan(wants.usable)
+    ours, theirs = _two_wishes(target, plan)
+    instance = target.instance(plan)
+    answers = await asyncio.gather(
+        *(instance.provision(body=body) for body in [ours, theirs] * (TIMES // 2))
+    )
+    accepted = [[each for each in answers[turn::2] if each.good] for turn in (0, 1)]
+    expect(
+        not (accepted[0] and accepted[1]),
+        "two requests with different attributes were both accepted",
+        *(each for some in accepted for each in some[:1]),
+    )
+    _expect_well(answers, {200, 201, 202, 409})
+    expect(any(accepted), "none of the requests was accepted", *answers)
+
+
+@check("CONC-07", advice=LOOK_UP)
+async def equal_binds_make_one_binding(target: Target) -> None:
+    """Equal PUTs of a new binding at the same moment: 201 at most once, no 5xx."""
+    for plan in _quick_and_slow(target, wants.binds, wants.bind_202):
+        instance = await target.provisioned(plan)
+        binding = instance.binding()
+        sent = target.bind_body(plan)
+        _expect_one_made(
+            await asyncio.gather(*(binding.bind(body=sent) for _ in range(TIMES)))
+        )
+
+
+@check("CONC-04", advice="Make every binding that was accepted, or refuse it.")
+async def accepted_bindings_are_made(target: Target) -> None:
+    """Of bindings asked for at the same moment, those that are accepted are made."""
+    plan = target.plan(wants.binds)
+    instance = await target.provisioned(plan)
+    bindings = [instance.binding() for _ in range(TIMES)]
+    answers = await asyncio.gather(*(each.bind() for each in bindings))
+    accepted = [each for each in bindings if each.first and each.first.good]
+    expect(bool(accepted), "none of the bindings was accepted", *answers)
+    for binding in accepted:
+        assert binding.first is not None
+        ended = await binding.ended(binding.first)
+        expect(ended.succeeded, f"a binding ended as {ended.how}", ended.last)
+        if can_be_fetched(binding):
+            seen = await binding.fetch()
+            expect_status(seen, 200, said="a fetch of an accepted binding")
+
+
+@check("CONC-10", advice="Let one DELETE win; answer the others 202, 410 or 422.")
+async def equal_deletes_are_answered_well(target: Target) -> None:
+    """DELETEs at the same moment are answered 200, 202, 410 or ConcurrencyError."""
+    for plan in _quick_and_slow(target, wants.usable, wants.deprovision_202):
+        instance = await target.provisioned(plan)
+        if plan.facts.unbind.succeeded:
+            await _deleted_at_once(await instance.bound())
+        await _deleted_at_once(instance)
+
+
+# --- in common -----------------------------------------------------------------------
+
+
+async def _deleted_at_once(one: Instance | Binding) -> None:
+    answers = await asyncio.gather(*(one.delete() for _ in range(TIMES)))
+    _expect_well(answers, {200, 202, 410})
+    done = [each for each in answers if each.good]
+    expect(bool(done), "none of the requests was accepted", *answers)
+    for each in done:
+        await one.ended(each)
+
+
+def _expect_well(answers: list[Exchange], allowed: set[int]) -> None:
+    """Each has one of these statuses, or is ConcurrencyError."""
+    bad = [each for each in answers if each.status not in allowed and not is_busy(each)]
+    wanted = ", ".join(map(str, sorted(allowed)))
+    expect_none(
+        (f"expected {wanted} or 422 {CODE}, got {_said(each)}" for each in bad), *bad
+    )
+
+
+def _expect_one_made(answers: list[Exchange]) -> None:
+    """Equal PUTs: one makes it, the others find it."""
+    _expect_well(answers, {200, 201, 202, 409})
+    made = [each for each in answers if each.status == 201]
+    expect(len(made) <= 1, f"{len(made)} of {TIMES} are answered 201", *made)
+    expect(
+        any(each.good for each in answers),
+        "none of the requests was accepted",
+        *answers,
+    )
+
+
+async def _expect_accepted_or_busy(
+    instance: Instance, running: Exchange, answer: Exchange
+) -> None:
+    if answer.good or is_busy(answer):
+        return
+    await instance.still_running(operation_of(running))
+    expect_error(answer, 422, CODE)
+
+
+async def _expect_success(
+    instance: Instance, running: Exchange, *refused: Exchange
+) -> None:
+    ended = await instance.ended(running)
+    expect(
+        ended.how == "succeeded",
+        f"what was running ended as {ended.how}",
+        *refused,
+        ended.last,
+    )
+
+
+async def _being_provisioned(target: Target) -> tuple[Instance, Exchange]:
+    """An instance, and the 202 of its provision."""
+    instance = target.instance(_versatile(target, wants.gives_202))
+    return instance, _begun(await instance.provision())
+
+
+async def _being_updated(target: Target, *more: Want) -> tuple[Instance, Exchange]:
+    """An instance, and the 202 of its update."""
+    plan = target.plan(wants.update_202, *more)
+    instance = await target.provisioned(plan)
+    return instance, _begun(await instance.update(**plan.facts.update_change))
+
+
+def _versatile(target: Target, want: Want) -> Plan:
+    """A plan whose instances can be updated and bound, too, if there is one."""
+    for more in ((wants.updates, wants.binds), (wants.updates,), (wants.binds,)):
+        if target.plans(want, *more):
+            return target.plan(want, *more)
+    return target.plan(want)
+
+
+def _begun(answer: Exchange) -> Exchange:
+    if not answer.running:
+        raise Skip(f"{answer.verb.capitalize()} was not answered 202 this time.")
+    return answer
+
+
+async def _changes(instance: Instance, *, wait: bool = False) -> list[Exchange]:
+    """An update and a binding, as far as the plan can.
+
+    Args:
+        wait: for the end of each before the next.
+    """
+    found: list[Exchange] = []
+    facts = instance.plan.facts
+    if facts.update.succeeded:
+        found.append(await instance.update(**facts.update_change))
+        if wait:
+            await instance.ended(found[-1])
+    if facts.bind.succeeded:
+        binding = instance.binding()
+        found.append(await binding.bind())
+        if wait:
+            await binding.ended(found[-1])
+    if not found and not wait:
+        raise Skip(
+            f"Instances of {instance.plan.label} can be neither changed nor bound."
+        )
+    return found
+
+
+def _other_update(target: Target, plan: Plan) -> Json:
+    """An update that is not the one of the facts."""
+    used = plan.facts.update_change.get("parameters")
+    samples = target.samples(plan, "service_instance", "update")
+    if used is not None and (others := samples.others(used)):
+        return {"parameters": others[-1]}
+    if not plan.updateable:
+        raise Skip(f"Of {plan.label} only one update is known.")
+    taken = plan.facts.update_change.get("plan_id")
+    for each in target.plans(wants.usable):
+        if each.offering.id == plan.offering.id and each.id not in {plan.id, taken}:
+            return {"plan_id": each.id}
+    raise Skip(f"Of {plan.label} only one update is known.")
+
+
+def _two_wishes(target: Target, plan: Plan) -> tuple[Json, Json]:
+    """Two bodies for one id that differ in plan, or in parameters."""
+    body = target.provision_body(plan)
+    used = body.get("parameters")
+    if (other := target.samples(plan).other_than(used)) is not None:
+        return body, {**body, "parameters": other}
+    sibling = target.sibling(plan, wants.usable)
+    return body, {**body, "plan_id": sibling.id}
+
+
+def _quick_and_slow(target: Target, quick: Want, slow: Want) -> list[Plan]:
+    found = [target.plan(quick), *target.plans(slow)[:1]]
+    return list(dict.fromkeys(found))
+
+
+def _said(answer: Exchange) -> str:
+    code = f" {answer.error}" if isinstance(answer.error, str) else ""
+    return f"{answer.status or answer.trouble}{code}"
