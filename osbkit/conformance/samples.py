@@ -17,6 +17,8 @@ from osbkit.conformance import patterns
 
 Json = dict[str, Any]
 DEEPEST = 6
+MOST_CHARACTERS = 100_000  # of a text that is made up
+MOST_PARTS = 1_000  # of an array or object
 WRONG: Mapping[str, tuple[Any, ...]] = {
     "object": ("text", 7, []),
     "array": ({}, "text"),
@@ -125,9 +127,9 @@ class Samples:
         return [each for each in self.valid if self._with_defaults(each) != told]
 
     def _with_defaults(self, value: Json) -> Json:
-        properties = _dict(_Maker(self.schema or {}).merged(self.schema)).get(
-            "properties"
-        )
+        if not self.known:
+            return value
+        properties = _Maker(self.schema or {}).merged(self.schema).get("properties")
         defaults = {
             name: each["default"]
             for name, each in _dict(properties).items()
@@ -246,13 +248,14 @@ class _Maker:
             if depth < DEEPEST
         }
         more = schema.get("additionalProperties")
-        for number in range(int(schema.get("minProperties") or 0) - len(made)):
+        fewest = min(int(schema.get("minProperties") or 0), MOST_PARTS)
+        for number in range(fewest - len(made)):
             made[f"extra{number}"] = self.value(more, depth=depth + 1)
         return made
 
     def _array(self, schema: Json, full: bool, depth: int) -> list[Any]:
         items = schema.get("items", {})
-        wanted = max(int(schema.get("minItems") or 0), int(full))
+        wanted = min(max(int(schema.get("minItems") or 0), int(full)), MOST_PARTS)
         made = []
         for number in range(wanted):
             each = items[number % len(items)] if isinstance(items, list) else items
@@ -266,7 +269,7 @@ class _Maker:
     def text(self, schema: Json, other: int = 0) -> str:
         """A text; `other` asks for different ones."""
         turn = self._choice + other
-        least = int(schema.get("minLength") or 0)
+        least = min(int(schema.get("minLength") or 0), MOST_CHARACTERS)
         most = schema.get("maxLength")
         if isinstance(pattern := schema.get("pattern"), str):
             return patterns.matching(pattern, least, turn)
@@ -383,7 +386,8 @@ def _spoiled(schema: Json, valid: list[Json]) -> Iterator[Invalid]:
             yield Invalid(f"{name} is too great", {**full, name: high + 1})
         if kind in {"integer", "number"} and low is not None:
             yield Invalid(f"{name} is too small", {**full, name: low - 1})
-        if kind == "string" and isinstance(most := each.get("maxLength"), int):
+        most = each.get("maxLength")
+        if kind == "string" and isinstance(most, int) and most < MOST_CHARACTERS:
             yield Invalid(f"{name} is too long", {**full, name: "a" * (most + 1)})
         if "enum" in each:
             yield Invalid(f"{name} is no member", {**full, name: "not a member"})
