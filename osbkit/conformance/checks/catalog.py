@@ -5,7 +5,8 @@ Spec: "Catalog Management", "Service Offering Object", "Service Plan Object".
 Most checks walk over the catalog as it was read before the checks began; what lies
 inside schemas, maintenance_info and metadata is judged elsewhere. A null counts as a
 field that is not there, but for the check about nulls. A promise (bindable,
-plan_updateable, allow_context_updates, requires) is held against what a plan does.
+plan_updateable, allow_context_updates) is held against what a plan does; `requires`
+is held against bindings where those are judged.
 
 Units: characters.
 """
@@ -36,7 +37,6 @@ Said = tuple[str, Any]
 
 LONGEST = 255
 READS = 3
-OFFERINGS = 5  # that are tried where one plan of each is
 PERMISSIONS = frozenset({"syslog_drain", "route_forwarding", "volume_mount"})
 FRIENDLY = re.compile(r"[A-Za-z0-9.-]*[A-Za-z0-9][A-Za-z0-9.-]*", re.ASCII)
 UNRESERVED = re.compile(r"[A-Za-z0-9._~-]+", re.ASCII)
@@ -613,33 +613,6 @@ async def what_is_not_bindable_is_not_bound(target: Target) -> None:
             "a binding was made though the catalog says bindable: false",
             answer,
             ended.last,
-        )
-
-
-@check("CAT-38", "CRED-04", advice='Add "requires": ["route_forwarding"].')
-async def route_services_say_so(target: Target) -> None:
-    """A binding tells a route_service_url only where the offering requires
-    route_forwarding."""
-    wanted = wants.Want(
-        "of an offering that requires no route_forwarding, with bindings to look at",
-        lambda plan: (
-            plan.facts.bind.succeeded
-            and "route_forwarding" not in plan.offering.requires
-            and (plan.facts.bind.sync or plan.offering.bindings_retrievable)
-        ),
-    )
-    target.plan(wants.usable, wanted)
-    quick: dict[str, Plan] = {}
-    found = target.plans(wants.usable, wanted)
-    for plan in sorted(found, key=lambda each: not each.facts.bind.sync):
-        quick.setdefault(plan.offering.id, plan)
-    for plan in [*quick.values()][:OFFERINGS]:
-        instance = await target.provisioned(plan)
-        told = await (await instance.bound()).told()
-        expect(
-            told.get("route_service_url") is None,
-            f"{plan.label} tells a route_service_url and requires no route_forwarding",
-            told,
         )
 
 

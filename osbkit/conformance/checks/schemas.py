@@ -167,8 +167,16 @@ def _foreign(schema: Json) -> list[str]:
         for word in REFERENCES
         if isinstance(each.get(word), str)
         and not each[word].startswith("#")
-        and urldefrag(urljoin(base, each[word])).url not in own
+        and _document(base, each[word]) not in own
     ]
+
+
+def _document(base: str, reference: str) -> str:
+    """The URI of the document that is referred to; no URI at all stays as it is."""
+    try:
+        return urldefrag(urljoin(base, reference)).url
+    except ValueError:
+        return reference
 
 
 def _parts(
@@ -188,7 +196,7 @@ def _parts(
     elif isinstance(schema, dict):
         for word in ("id", "$id"):
             if isinstance(schema.get(word), str):
-                base = urldefrag(urljoin(base, schema[word])).url
+                base = _document(base, schema[word])
         yield base, schema
         for word, each in schema.items():
             if word not in VALUES:

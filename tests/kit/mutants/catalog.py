@@ -9,7 +9,7 @@ from itertools import count
 from typing import Any
 from uuid import uuid4
 
-from tests.kit.matrix import Mutant, Rewrite, answers, fields, offers, tells
+from tests.kit.matrix import Mutant, Rewrite, answers, offers, tells
 from tests.kit.reference import Answer, Asked, Json, ReferenceBroker
 
 Change = Callable[[ReferenceBroker], None]
@@ -401,14 +401,6 @@ MUTANTS = [
         "What is not plan_updateable can be left for another plan.",
         fails=("what_is_not_updateable_keeps_its_plan",),
         change=_always("plan_updateable"),
-    ),
-    Mutant(
-        "catalog_route_service_unsaid",
-        "Every binding tells a route_service_url.",
-        fails=("route_services_say_so",),
-        change=answers(
-            "PUT binding", 201, fields(route_service_url="https://example.com")
-        ),
     ),
     Mutant(
         "catalog_context_alone_refused",

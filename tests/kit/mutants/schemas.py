@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from tests.kit.matrix import Mutant, tells
+from tests.kit.matrix import Mutant, offers, tells
 from tests.kit.reference import Json, ReferenceBroker
 
 Change = Callable[[ReferenceBroker], None]
@@ -34,6 +34,14 @@ def _words(**words: Any) -> Change:
 def _only_its_draft(schema: Json) -> None:
     for word in {*schema} - {"$schema"}:
         del schema[word]
+
+
+def _any_label(catalog: Json) -> None:
+    actions = _plan(catalog, "sync")["schemas"]["service_instance"]
+    schema = actions["update"]["parameters"]
+    label = {"type": "string", "maxLength": 2**31 - 1}
+    properties = {**schema["properties"], "label": label}
+    actions["update"] = {"parameters": {**schema, "properties": properties}}
 
 
 def _takes_all(resource: str, action: str) -> Change:
@@ -93,6 +101,12 @@ MUTANTS = [
         ),
     ),
     Mutant(
+        "schema_nowhere",
+        "A schema refers to what is no URI.",
+        fails=("schemas_stand_alone",),
+        change=_words(properties={"size": {"$ref": "http://[size"}}),
+    ),
+    Mutant(
         "schema_with_names_of_its_own",
         "Nothing is wrong: references go to places and names in the schema itself, and"
         " what looks like one is a property, or a value.",
@@ -119,6 +133,13 @@ MUTANTS = [
         " write longer.",
         fails=(),
         change=_words(description="ä" * 32_000),
+    ),
+    Mutant(
+        "schema_with_a_vast_bound",
+        "Nothing is wrong: a text may have as many characters as a signed integer"
+        " can count.",
+        fails=(),
+        change=offers(_any_label),
     ),
     Mutant(
         "schema_invalid",
