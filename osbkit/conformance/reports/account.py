@@ -15,6 +15,7 @@ from osbkit.conformance.requirements import FAMILIES, Level, Requirement
 from osbkit.conformance.results import Judged, Outcome, Report, Result
 
 Counts = Mapping[Outcome, int]
+BEFORE = 30  # exchanges that are told of a check that went badly, at most
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +27,7 @@ class Line:
         said: what came, or why it was skipped; empty if it passed.
         advice: what to change in the broker; empty unless it failed.
         shown: the exchanges that show it.
-        before: everything that the check sent; empty unless it went badly.
+        before: the last of what the check sent; empty unless it went badly.
     """
 
     check: Check = field(repr=False)
@@ -206,7 +207,7 @@ def _line(result: Result, mask: Mask) -> Line:
         seconds=result.seconds,
         count=result.count,
         shown=tuple(mask.shown(seen) for seen in result.seen),
-        before=tuple(mask.shown(seen) for seen in result.before),
+        before=tuple(mask.shown(seen) for seen in result.before[-BEFORE:]),
     )
 
 
