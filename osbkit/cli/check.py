@@ -155,8 +155,13 @@ def check(
 ) -> None:
     """Check whether a broker does what the specification says.
 
-    Makes instances and bindings, and removes them. Credentials are better given as
-    OSB_USER and OSB_PASSWORD, or OSB_TOKEN: command lines can be seen by others.
+    Makes instances and bindings, and removes them.
+
+    Credentials are better given as OSB_USER and OSB_PASSWORD, or as OSB_TOKEN:
+    command lines can be seen by others.
+
+    Exit status: 0 no MUST is broken, 1 one is or could not be tried, 2 the run could
+    not begin or was stopped.
     """
     from osbkit.cli.client.remote import Target
     from osbkit.conformance.polling import Tempo

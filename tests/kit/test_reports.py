@@ -307,7 +307,7 @@ def test_the_json_has_the_whole_run():
     [failed] = [each for each in found["checks"] if each["name"] == FAILED.check.name]
     assert failed["requirements"] == ["PROV-09", "PROV-10"]
     assert len(failed["exchanges"]) == 1
-    assert len(failed["all_exchanges"]) == 2
+    assert len(failed["last_exchanges"]) == 2
     assert failed["exchanges"][0]["answer"] == "500 Internal Server Error"
     assert found["plans"] == {"queue/tiny": "provision sync, bind sync"}
 
@@ -427,13 +427,27 @@ def test_the_page_is_for_phones_and_for_the_dark():
     assert "@media (max-width" in text
 
 
+@EVERY_FORMAT
+def test_of_a_check_that_asked_much_the_last_requests_are_told(form: Format):
+    many = tuple(an_exchange(200, number=f"<{number}>") for number in range(40))
+    result = Result(
+        check=PASSED.check, outcome=Outcome.FAILED, said="x", before=many, seen=many[:1]
+    )
+
+    text = render(told(result), form).replace("&lt;", "<").replace("&gt;", ">")
+
+    assert "<0>" in text  # it shows what the check says
+    assert "<5>" not in text
+    assert ("<39>" in text) == (form in {"html", "json"})
+
+
 def test_exchanges_fold_away_on_the_page_and_are_all_there():
     found = page(told(FAILED, PASSED))
 
     shut = [each for each in found.all("details") if each.get("class") == "exchange"]
     assert len(shut) == 3  # the one that shows it, and all two of the check
     assert not any("open" in each for each in shut)
-    assert "All 2 requests of this check" in found.words
+    assert "The last 2 requests of this check" in found.words
     assert f"Authorization: Basic {HIDDEN}" in found.words
 
 

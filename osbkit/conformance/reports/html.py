@@ -154,8 +154,8 @@ def _card(line: Line) -> str:
     if len(line.before) > len(line.shown):
         inner = "\n".join(map(_exchange, line.before))
         rest = (
-            f'<details class="rest"><summary>All {len(line.before)} requests of this'
-            f" check</summary>\n{inner}\n</details>"
+            f'<details class="rest"><summary>The last {len(line.before)} requests of'
+            f" this check</summary>\n{inner}\n</details>"
         )
     return f"""<article class="card {line.outcome}" id="check-{_text(line.name)}">
 <p class="badges">{_badge(line.outcome)}<span class="level">{line.level}</span>

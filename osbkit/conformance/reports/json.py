@@ -6,7 +6,8 @@
      "plans": {…}, "left": […]}
 
 Every requirement of the specification is there, also those of which nothing was
-tried: their `outcome` is null and `why` says why. Secrets are masked.
+tried: their `outcome` is null and `why` says why. `exchanges` show what a check says,
+`last_exchanges` are the last that it made. Secrets are masked.
 
 Units: seconds.
 """
@@ -80,7 +81,7 @@ def _line(line: Line) -> Json:
         "seconds": round(line.seconds, 3),
         "answers_judged": line.count if line.check.judging else None,
         "exchanges": [_shown(each) for each in line.shown],
-        "all_exchanges": [_shown(each) for each in line.before],
+        "last_exchanges": [_shown(each) for each in line.before],
     }
 
 
