@@ -20,19 +20,25 @@ from osbkit.backends.contract import (
     UpdateRequest,
     VolumeMount,
 )
+from osbkit.backends.threaded import BlockingBackend, BlockingRun, threaded
 from osbkit.errors import Failed, Refused, UpdateFailed
 from osbkit.version import VERSION as __version__
 
 if TYPE_CHECKING:
     from osbkit.broker import Broker
     from osbkit.catalog import Catalog
+    from osbkit.settings import Settings
 
-_LATER = {"Broker": "osbkit.broker", "Catalog": "osbkit.catalog"}
+_LATER = {
+    "Broker": "osbkit.broker",
+    "Catalog": "osbkit.catalog",
+    "Settings": "osbkit.settings",
+}
 """Imported when first asked for: `osbkit client` needs neither web nor database."""
 
 
 def __getattr__(name: str) -> Any:
-    """Import Broker and Catalog on first use."""
+    """Import what is in `_LATER` on first use."""
     if name not in _LATER:
         raise AttributeError(f"module 'osbkit' has no attribute {name!r}")
     from importlib import import_module
@@ -45,6 +51,8 @@ def __getattr__(name: str) -> Any:
 __all__ = [
     "AnyParameters",
     "BindRequest",
+    "BlockingBackend",
+    "BlockingRun",
     "Bound",
     "Broker",
     "Catalog",
@@ -60,9 +68,11 @@ __all__ = [
     "Refused",
     "Run",
     "ServiceBackend",
+    "Settings",
     "UnbindRequest",
     "UpdateFailed",
     "UpdateRequest",
     "VolumeMount",
     "__version__",
+    "threaded",
 ]

@@ -5,6 +5,8 @@ import osbkit
 NAMES = [
     "AnyParameters",
     "BindRequest",
+    "BlockingBackend",
+    "BlockingRun",
     "Bound",
     "Broker",
     "Catalog",
@@ -20,11 +22,13 @@ NAMES = [
     "Refused",
     "Run",
     "ServiceBackend",
+    "Settings",
     "UnbindRequest",
     "UpdateFailed",
     "UpdateRequest",
     "VolumeMount",
     "__version__",
+    "threaded",
 ]
 
 
