@@ -32,7 +32,10 @@ HOST = "service.reference.example"
 
 @dataclass
 class Asked:
-    """A request; `names` are those of its headers in the case of the wire."""
+    """A request; `names` are those of its headers in the case of the wire.
+
+    `raw_query` is the query before it is decoded.
+    """
 
     method: str
     parts: list[str]
@@ -40,6 +43,7 @@ class Asked:
     headers: dict[str, str]
     content: bytes
     names: frozenset[str] = frozenset()
+    raw_query: str = ""
 
     @property
     def flag(self) -> bool:
@@ -765,6 +769,7 @@ def _asked(scope: Json, content: bytes) -> Asked:
         },
         content=content,
         names=frozenset(name.decode() for name, _ in scope["headers"]),
+        raw_query=scope["query_string"].decode(),
     )
 
 
