@@ -473,13 +473,6 @@ async def unknown_instances_are_not_bound(target: Target) -> None:
         expect(not seen.good, "refused, and it can be fetched", answer, seen)
 
 
-@check("BIND-28", advice="Answer 400 to bindings of a plan that is not bindable.")
-async def what_is_not_bindable_is_not_bound(target: Target) -> None:
-    """A PUT of a binding of a plan that is not bindable is refused."""
-    instance = await target.provisioned(target.plan(wants.usable, wants.not_bindable))
-    expect_rejected(await instance.binding().bind())
-
-
 @check("BIND-31", advice="Judge the request before anything is made or written.")
 async def refused_binding_leaves_nothing(target: Target) -> None:
     """After a PUT that was answered 4xx its id is as unknown as one never used."""
