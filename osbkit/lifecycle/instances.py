@@ -334,9 +334,12 @@ class Instances:
         if wanted.plan_id is not None and wanted.plan_id != there.plan_id:
             offering, plan = house.placed(there.service_id, wanted.plan_id)
             self._require_plan_change(there, offering.name, plan)
-            target |= {"plan_id": plan.id, "plan": plan.name}
-            if plan.maintenance_info is not None:
-                target["maintenance_version"] = plan.maintenance_info.version
+            info = plan.maintenance_info
+            target |= {
+                "plan_id": plan.id,
+                "plan": plan.name,
+                "maintenance_version": None if info is None else info.version,
+            }
             changed.append("plan")
         require_version(plan, wanted.maintenance_version)
         version = wanted.maintenance_version

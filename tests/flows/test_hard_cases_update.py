@@ -392,6 +392,24 @@ async def test_a_maintenance_update_reaches_the_catalogs_version(
     assert len(backend.made("update")) == 1
 
 
+@pytest.mark.parametrize(
+    "info", [{}, {"maintenance_info": {"version": "3.0.0"}}], ids=["none", "its own"]
+)
+async def test_an_instance_on_another_plan_has_the_version_of_that_plan(
+    serve: Serve, info: Any
+) -> None:
+    """MAINT-08: a version of the plan it left would be shown as outdated for ever."""
+    left = plan(AUTO, "auto", maintenance_info={"version": "1.0.0"})
+    plans = [left, plan(SYNC, "sync", **info)]
+    broker = await serve(catalog=a_catalog(queue(plans=plans)))
+    await broker.put()
+
+    assert (await broker.patch(plan_id=SYNC)).status_code == 200
+
+    fetched = body_of(await broker.get())
+    assert fetched.get("maintenance_info") == info.get("maintenance_info")
+
+
 async def test_a_version_for_a_plan_that_has_none_conflicts(broker: Served) -> None:
     """MAINT-04, MAINT-07, MAINT-09, PROV-26, PROV-35."""
     before = await broker.everything()
