@@ -135,6 +135,39 @@ def test_fields_newer_than_the_client_are_left_out(version, kept):
 
 
 @pytest.mark.parametrize(
+    ("version", "given", "kept"),
+    [
+        ((2, 17), ["labels", "attributes"], {"labels", "attributes"}),
+        ((2, 16), ["labels", "attributes"], {"labels"}),
+        ((2, 16), ["expires_at", "renew_before"], {"expires_at"}),
+        ((2, 16), ["attributes"], None),
+        ((2, 15), ["labels"], None),
+    ],
+)
+def test_metadata_newer_than_the_client_is_left_out_and_never_empty(
+    version, given, kept
+):
+    """Its labels and expiry came with 2.16, the rest with 2.17."""
+    body = {"metadata": {name: name for name in given}}
+
+    found = body_of(answers.changed(Outcome(status=201, body=body), version))
+
+    assert found == (
+        {} if kept is None else {"metadata": {name: name for name in kept}}
+    )
+
+
+@pytest.mark.parametrize(
+    ("version", "shown"), [((2, 16), False), ((2, 17), True)], ids=["2.16", "2.17"]
+)
+def test_metadata_of_a_fetched_instance_is_for_clients_that_know_it(version, shown):
+    """2.17 "returns the metadata on fetch"."""
+    fetched = FetchedInstance(instance=INSTANCE, shown=SHOWN)
+
+    assert ("metadata" in body_of(answers.instance(fetched, version))) is shown
+
+
+@pytest.mark.parametrize(
     ("version", "update", "shown"),
     [
         ((2, 13), True, False),
