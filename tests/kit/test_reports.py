@@ -245,6 +245,14 @@ def test_the_text_tells_of_a_failure_what_was_asked_sent_and_answered_and_the_re
         assert words in part
 
 
+@EVERY_FORMAT
+def test_where_no_check_says_what_to_change_the_report_does(form: Format):
+    text = " ".join(render(told(BLOCKED, BROKEN), form).split())
+
+    assert "this may be well once that is mended" in text
+    assert "this is a fault of the kit" in text
+
+
 def test_the_text_ends_with_what_matters_most():
     lines = render(told(FAILED, PASSED, LESSER), "text").rstrip().splitlines()
 

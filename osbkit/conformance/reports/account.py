@@ -25,7 +25,7 @@ class Line:
     Attributes:
         ids: of the requirements that it proves.
         said: what came, or why it was skipped; empty if it passed.
-        advice: what to change in the broker; empty unless it failed.
+        advice: what to change in the broker; empty unless it went badly.
         shown: the exchanges that show it.
         before: the last of what the check sent; empty unless it went badly.
     """
@@ -172,6 +172,12 @@ WORDS: Mapping[Outcome, str] = {
 }
 """Each outcome as part of a sentence."""
 
+ADVICE: Mapping[Outcome, str] = {
+    Outcome.BLOCKED: "First what it builds upon; this may be well once that is mended.",
+    Outcome.ERROR: "Nothing in the broker: this is a fault of the kit. Please report it.",
+}
+"""What to change, where no check says it."""
+
 
 def account(report: Report, mask: Mask) -> Account:
     """Tell a run.
@@ -203,7 +209,7 @@ def _line(result: Result, mask: Mask) -> Line:
         ids=tuple(each.id for each in result.check.requirements),
         outcome=result.outcome,
         said=mask.text(result.said),
-        advice=mask.text(result.advice),
+        advice=mask.text(result.advice or ADVICE.get(result.outcome, "")),
         seconds=result.seconds,
         count=result.count,
         shown=tuple(mask.shown(seen) for seen in result.seen),
