@@ -174,7 +174,7 @@ WORDS: Mapping[Outcome, str] = {
 
 ADVICE: Mapping[Outcome, str] = {
     Outcome.BLOCKED: "First what it builds upon; this may be well once that is mended.",
-    Outcome.ERROR: "Nothing in the broker: this is a fault of the kit. Please report it.",
+    Outcome.ERROR: "Nothing in the broker: this is a fault of the kit. Report it.",
 }
 """What to change, where no check says it."""
 
