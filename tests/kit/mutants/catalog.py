@@ -270,7 +270,7 @@ MUTANTS = [
         "catalog_offering_id_twice",
         "Two offerings have the same id.",
         fails=("offerings_have_ids_of_their_own",),
-        change=_same("id", lambda all: _offering(all, "volume"), _offering),
+        change=_same("id", lambda all: _offering(all, "plain"), _offering),
     ),
     Mutant(
         "catalog_plan_id_of_its_offering",
