@@ -97,7 +97,8 @@ def check(
         str | None,
         typer.Option(
             metavar="JSON|@FILE",
-            help="Parameters to provision with, where the kit can make up none.",
+            help="Parameters to provision with, where the kit can make up none; no"
+            " report shows parameters then.",
         ),
     ] = None,
     bind_params: Annotated[

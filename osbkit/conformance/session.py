@@ -35,6 +35,12 @@ class Choices:
     parameters: Json | None = field(default=None, repr=False)
     bind_parameters: Json | None = field(default=None, repr=False)
 
+    @property
+    def hidden(self) -> frozenset[str]:
+        """Fields that no report shows: what a person gave may hold a secret."""
+        given = self.parameters is not None or self.bind_parameters is not None
+        return frozenset({"parameters"} if given else ())
+
 
 class Session:
     """One run against one broker.
@@ -57,7 +63,7 @@ class Session:
         self.connection = connection
         self.choices = choices or Choices()
         self.tempo = tempo or Tempo()
-        self.mask = Mask(connection.credentials.secrets)
+        self.mask = Mask(connection.credentials.secrets, self.choices.hidden)
         self.seen: list[Exchange] = []
         self.left: list[str] = []
         self.catalog = Catalog(None)
@@ -80,8 +86,8 @@ class Session:
             self.catalog = catalogs.read(
                 answer.json, service=self.choices.service, plan=self.choices.plan
             )
-            secrets = self.connection.credentials.secrets
-            self.mask = Mask(secrets, marked(catalogs.read(answer.json)))
+            names = marked(catalogs.read(answer.json)) | self.choices.hidden
+            self.mask = Mask(self.connection.credentials.secrets, names)
 
     def _write_down(self, seen: Exchange) -> None:
         _, instance, binding = seen.place

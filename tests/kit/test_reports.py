@@ -18,7 +18,8 @@ from osbkit.conformance.reports import FORMATS, Format, render
 from osbkit.conformance.reports.account import Account, account
 from osbkit.conformance.requirements import REQUIREMENTS
 from osbkit.conformance.results import Outcome, Report, Result
-from osbkit.conformance.sending import Credentials, basic
+from osbkit.conformance.sending import Connection, Credentials, basic
+from osbkit.conformance.session import Choices, Session
 
 PASSWORD = 'pass"word-of-the-kit'
 CREDENTIALS = Credentials(user="kit", password=PASSWORD)
@@ -169,6 +170,31 @@ def test_what_a_catalog_marks_as_secret_is_hidden_at_any_depth():
     raw = {"services": [{"id": "s", "name": "s", "plans": [plan]}]}
 
     assert marked(catalog.read(raw)) == {"hidden", "inner"}
+
+
+@pytest.mark.parametrize(
+    ("choices", "shown"),
+    [
+        pytest.param(Choices(), True, id="made up by the kit"),
+        pytest.param(Choices(parameters={"n": 7}), False, id="of an instance"),
+        pytest.param(Choices(bind_parameters={"n": 7}), False, id="of a binding"),
+    ],
+)
+async def test_parameters_that_a_person_gave_are_not_shown(
+    choices: Choices, shown: bool
+):
+    catalog_only = httpx.MockTransport(
+        lambda request: httpx.Response(200, json={"services": []})
+    )
+    connection = Connection("https://b.example", CREDENTIALS, transport=catalog_only)
+    session = Session(connection, choices=choices)
+    await session.read_catalog()
+
+    body = session.mask.shown(an_exchange()).request_body
+
+    assert '"plan_id": "p-1"' in body
+    assert ('"n": 7' in body) == shown
+    await connection.close()
 
 
 @EVERY_FORMAT
