@@ -100,7 +100,7 @@ async def deprovision_with_bindings_left(target: Target) -> None:
     """A deprovision with bindings left is refused, or removes them; it is no 5xx."""
     plan = target.plan(wants.binds, removable)
     instance = await target.provisioned(plan)
-    binding = await instance.bound()
+    bindings = [await instance.bound(), await instance.bound()]
     answer = await instance.delete()
     expect(
         answer.good or answer.rejected,
@@ -108,7 +108,8 @@ async def deprovision_with_bindings_left(target: Target) -> None:
         answer,
     )
     if answer.good and (await instance.ended(answer)).succeeded:
-        await expect_gone(binding)
+        for each in bindings:
+            await expect_gone(each)
 
 
 # --- the answer ----------------------------------------------------------------------

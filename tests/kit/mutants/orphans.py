@@ -99,13 +99,13 @@ MUTANTS = [
     Mutant(
         "fourth_deprovision_is_500",
         "The fourth DELETE of an instance is answered 500.",
-        fails=("deletes_can_be_repeated",),
+        fails=("deletes_can_be_repeated", "equal_deletes_are_answered_well"),
         change=_loses_patience("deprovision"),
     ),
     Mutant(
         "fourth_unbind_is_500",
         "The fourth DELETE of a binding is answered 500.",
-        fails=("unbinds_can_be_repeated",),
+        fails=("unbinds_can_be_repeated", "equal_deletes_are_answered_well"),
         change=_loses_patience("unbind"),
     ),
     Mutant(
@@ -117,7 +117,11 @@ MUTANTS = [
     Mutant(
         "unbind_is_201",
         "An unbind within the request is answered 201.",
-        fails=("only_a_put_creates", "unbind_is_200"),
+        fails=(
+            "only_a_put_creates",
+            "unbind_is_200",
+            "equal_deletes_are_answered_well",
+        ),
         change=answers("DELETE binding", 200, status(201)),
     ),
 ]

@@ -136,13 +136,22 @@ MUTANTS = [
     Mutant(
         "unbind_does_nothing",
         "An unbind is answered 200, and the binding stays.",
-        fails=("unbound_is_gone", "second_unbind_is_410"),
+        fails=(
+            "unbound_is_gone",
+            "second_unbind_is_410",
+            "unknown_predecessor_is_refused",
+            "removed_binding_is_404",
+        ),
         change=instead("unbind", _does_nothing),
     ),
     Mutant(
         "unbind_removes_all_bindings",
         "An unbind removes every binding of the instance.",
-        fails=("unbind_leaves_other_bindings", "unbind_with_wrong_ids_does_no_harm"),
+        fails=(
+            "unbind_leaves_other_bindings",
+            "unbind_with_wrong_ids_does_no_harm",
+            "both_bindings_are_valid",
+        ),
         change=instead("unbind", _removes_all),
     ),
     Mutant(
@@ -154,7 +163,11 @@ MUTANTS = [
     Mutant(
         "unbind_is_204",
         "An unbind within the request is answered 204.",
-        fails=("unbind_is_200", "success_has_a_known_status"),
+        fails=(
+            "unbind_is_200",
+            "success_has_a_known_status",
+            "equal_deletes_are_answered_well",
+        ),
         change=answers("DELETE binding", 200, status(204)),
     ),
     Mutant(
@@ -224,6 +237,7 @@ MUTANTS = [
             "second_unbind_is_410",
             "unbinds_can_be_repeated",
             "unheard_bind_can_be_deleted",
+            "equal_deletes_are_answered_well",
         ),
         change=instead("unbind", _has_forgotten),
     ),
