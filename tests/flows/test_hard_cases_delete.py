@@ -811,7 +811,7 @@ async def test_ids_of_a_delete_that_differ_are_logged_by_name(
     broker: Served,
     change: Change,
     told: CapturingLogger,
-    ids: dict[str, str],
+    ids: dict[str, Any],
     differ: list[str] | None,
 ) -> None:
     """What was sent is not repeated: it may be anything."""

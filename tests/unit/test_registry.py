@@ -86,8 +86,12 @@ class Whole(Half[Small]):
     """Says which."""
 
 
-class Mixed(dict[str, int], Minimal):
-    """A generic class that is no backend stands before the contract."""
+class Mixin(Generic[P]):
+    """Generic, and no backend."""
+
+
+class Mixed(Mixin[Small], Minimal):
+    """What is no backend stands before the contract."""
 
 
 @pytest.mark.parametrize(
@@ -97,7 +101,7 @@ class Mixed(dict[str, int], Minimal):
         pytest.param(Complete, (Size, Role), id="inherited"),
         pytest.param(Whole, (Small, Role), id="filled in by a subclass"),
         pytest.param(Between[Small], (Size, Role), id="a parameter of its own"),
-        pytest.param(Mixed, (Size, Role), id="another generic class first"),
+        pytest.param(Mixed, (Size, Role), id="another class first"),
         pytest.param(Loose, (AnyParameters, Role), id="Any"),
         pytest.param(Half, (AnyParameters, Role), id="left open"),
         pytest.param(Untyped, (AnyParameters, AnyParameters), id="none named"),
@@ -173,7 +177,7 @@ def test_models_of_a_catalog_are_those_of_each_plans_backend():
 
 def test_stored_parameters_are_their_model_again():
     assert Registry.model_of(Size, {"size": 3}) == Size(size=3)
-    assert Registry.model_of(AnyParameters, {"a": [1]}) == AnyParameters(a=[1])
+    assert Registry.model_of(AnyParameters, {"a": [1]}).model_dump() == {"a": [1]}
 
 
 @pytest.mark.parametrize(

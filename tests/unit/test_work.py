@@ -72,14 +72,11 @@ def work(
     **fields: Any,
 ) -> Work:
     """An operation on the present life of what it names."""
+    given: dict[str, Any] = {"generation": instance.generation, "asked": ASKED}
     if binding is not None:
-        fields = {
-            "binding_id": binding.binding_id,
-            "binding_generation": binding.generation,
-        } | fields
-    operation = an_operation(
-        kind=kind, **{"generation": instance.generation, "asked": ASKED} | fields
-    )
+        given["binding_id"] = binding.binding_id
+        given["binding_generation"] = binding.generation
+    operation = an_operation(kind=kind, **given | fields)
     return Work(operation=operation, instance=instance, binding=binding)
 
 
