@@ -15,9 +15,11 @@ from pydantic_core import from_json
 
 from osbkit.catalog.places import Place
 
-_SUSPICIOUS: Final = re.compile(
-    rb"NaN|Infinity|\\u0000|[0-9.][eE]\+?[0-9]{2}|[0-9]{300}"
+_WORDS: Final = (b"NaN", b"Infinity", b"\\u0000")
+_LARGE_NUMBER: Final = re.compile(
+    rb"(?:^|[\[:,\s])-?[0-9](?:[0-9]{299}|[0-9.]*[eE]\+?[0-9]{2})"
 )
+"""Behind what stands before a value, so that the hexadecimal of ids is none."""
 _LARGEST: Final = 2**1023  # about 9e307; an integer beyond is no double
 
 
@@ -26,7 +28,7 @@ def flaws(raw: bytes) -> list[tuple[Place, str]]:
 
     A text that is no JSON at all has no flaws: its parser will tell.
     """
-    if not _SUSPICIOUS.search(raw):
+    if not any(word in raw for word in _WORDS) and not _LARGE_NUMBER.search(raw):
         return []
     try:
         value = from_json(raw)

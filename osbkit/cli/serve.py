@@ -90,6 +90,7 @@ def server_config(application: Any, settings: "Settings") -> "uvicorn.Config":
         timeout_graceful_shutdown=GRACEFUL,
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         log_config=log_config(settings.log_level, settings.log_format),
     )
 

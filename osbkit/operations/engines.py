@@ -197,7 +197,7 @@ class EmbeddedEngine:
         Holding the lock file of a SQLite database proves that no other process
         runs its operations, so nothing has to wait for a lease.
         """
-        await self._store.write(settle_halted)
+        await self._store.write(settle_halted, long=True)
         live = await self._store.read(operations.all_open)
         for operation in live:
             if operation.owner is None and (operation.run_at or 0) > now():
@@ -388,7 +388,7 @@ class EmbeddedEngine:
             until = now() + int(LEASE * MICROSECONDS)
             try:
                 stop = await self._store.write(
-                    partial(operations.renew, owner=self.owner, until=until)
+                    partial(operations.renew, owner=self.owner, until=until), long=True
                 )
             except Unavailable:
                 continue
@@ -401,7 +401,9 @@ class EmbeddedEngine:
         """Forget what is older than its retention."""
         while not await self._pause(HOUSEKEEPING):
             try:
-                await self._store.write(partial(forget, days=self._retention))
+                await self._store.write(
+                    partial(forget, days=self._retention), long=True
+                )
             except Unavailable:
                 continue
 

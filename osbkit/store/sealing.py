@@ -21,6 +21,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from osbkit.errors import DatabaseUnusable, SettingsInvalid
 from osbkit.store.entropy import random_bytes
 
+_ENCODER = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+)
 FORMAT = 1
 NONCE = 12
 KEY = 32
@@ -28,13 +31,7 @@ KEY = 32
 
 def canonical(value: Any) -> str:
     """JSON text that is equal for equal values: sorted keys, no blanks."""
-    return json.dumps(
-        value,
-        sort_keys=True,
-        separators=(",", ":"),
-        ensure_ascii=False,
-        allow_nan=False,
-    )
+    return _ENCODER.encode(value)
 
 
 class KeyRing:

@@ -20,13 +20,11 @@ import sqlalchemy as sa
 from osbkit.errors import DatabaseUnusable, OsbkitError, Unavailable
 from osbkit.store import identity, migrate
 from osbkit.store.sealing import KeyRing, new_key
-from osbkit.store.writer import AWAY, Unit, Writer
+from osbkit.store.writer import AWAY, BUSY, Unit, Writer
 from osbkit.telemetry import log, trouble
 
 T = TypeVar("T")
 LOCK_WAIT = 5.0
-BUSY = 10.0
-"""Seconds to wait for a stranger's transaction on the file."""
 NEEDED = (3, 35)
 
 
@@ -193,7 +191,7 @@ class SqliteStore:
         """Finish what is queued and close both connections."""
         self.closing = True
         if self._writer is not None:
-            self._writer.end()
+            await self._writer.finish()
         await asyncio.to_thread(self._close)
 
     def _close(self) -> None:
@@ -209,7 +207,11 @@ class SqliteStore:
         self._lock.release()
 
     async def write(
-        self, unit: Unit[T], committed: Callable[[T], None] | None = None
+        self,
+        unit: Unit[T],
+        committed: Callable[[T], None] | None = None,
+        *,
+        long: bool = False,
     ) -> T:
         """Run a unit of work in one transaction.
 
@@ -217,13 +219,14 @@ class SqliteStore:
             unit: synchronous, without effects outside the database.
             committed: called in the event loop with the result once it is
                 durable, even if the caller was cancelled meanwhile.
+            long: it may touch many rows; it is kept out of the event loop.
 
         Raises:
             Unavailable: the database is away or the queue full; nothing changed.
         """
         if self._writer is None:
             raise Unavailable(AWAY)
-        return await self._writer.write(unit, committed)
+        return await self._writer.write(unit, committed, long=long)
 
     async def read(self, unit: Unit[T]) -> T:
         """Run a unit that only reads."""

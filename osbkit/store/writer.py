@@ -1,8 +1,15 @@
-"""SQLite's one writer thread: queued units of work, one COMMIT for a batch.
+"""SQLite's one writer: queued units of work, one COMMIT for a batch.
 
-    write() ─► pending ─(end of the loop's round)─► thread: BEGIN IMMEDIATE
-                                                              unit, unit, unit …
-                                                            COMMIT ─► all are told
+    write() ─► pending ─(end of the loop's round)─► loop:   BEGIN IMMEDIATE
+                                                            unit, unit, unit …
+                                                    thread: COMMIT
+                                                    loop:   all are told
+
+Units take microseconds, so they run in the event loop: a thread of their own would
+hand the interpreter to and fro at every statement. Only what waits for the disk or
+for another program is done in a thread: the COMMIT, a BEGIN that finds the file
+taken, and a batch with a unit that says it is long. One batch at a time; what is
+asked for meanwhile is the next one.
 
 Nobody is told before the COMMIT, refusals included: they may rest on what a
 neighbour in the batch wrote. When the COMMIT fails, every unit of the batch gets
@@ -19,7 +26,8 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -30,39 +38,58 @@ from osbkit.telemetry import log, trouble
 T = TypeVar("T")
 BATCH = 256
 QUEUE = 4096
+BUSY = 10.0
+"""Seconds to wait for a stranger's transaction on the file."""
 AWAY = "The broker's database does not answer at the moment. Try again shortly."
 FULL = "The broker has more changes waiting than it can write. Try again shortly."
 
 Unit = Callable[[sa.Connection], T]
 Committed = Callable[[Any], None]
-_Job = tuple[
-    Unit[Any], asyncio.AbstractEventLoop, "asyncio.Future[Any]", Committed | None
-]
+
+
+@dataclass(slots=True)
+class _Job:
+    unit: Unit[Any]
+    future: "asyncio.Future[Any]"
+    committed: Committed | None
+    long: bool
+
 
 _Result = tuple[_Job, Any, BaseException | None]
 
 
 class Writer:
-    """The thread and its queue. One per SQLite file."""
+    """The connection that writes, and its thread. One per SQLite file.
 
-    def __init__(self, engine: sa.Engine) -> None:
+    Used by one event loop at a time.
+    """
+
+    def __init__(self, engine: sa.Engine, *, busy: float = BUSY) -> None:
         self._engine = engine
+        self._busy = busy
         self._pending: list[_Job] = []
-        self._queue: queue.SimpleQueue[list[_Job] | None] = queue.SimpleQueue()
         self._waiting = 0
-        self._thread = threading.Thread(
-            target=self._run, name="osbkit-writer", daemon=True
-        )
-        self._ready: Future[None] = Future()
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._closed = False
+        self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(
+            target=self._serve, name="osbkit-writer", daemon=True
+        )
 
     def start(self) -> None:
-        """Start the thread and wait until its connection is open."""
+        """Open the connection and start the thread."""
+        self._connection = self._engine.connect()
+        self._raw: sqlite3.Connection = self._connection.connection.driver_connection  # type: ignore[assignment]
+        _wait_for_others(self._raw, 0)
         self._thread.start()
-        self._ready.result()
 
     async def write(
-        self, unit: Unit[T], committed: Callable[[T], None] | None = None
+        self,
+        unit: Unit[T],
+        committed: Callable[[T], None] | None = None,
+        *,
+        long: bool = False,
     ) -> T:
         """Run a unit in the next batch; returns after its COMMIT.
 
@@ -70,6 +97,8 @@ class Writer:
             unit: synchronous, without effects outside the database; may run again.
             committed: called in the event loop with the result, even if the
                 caller was cancelled: what must follow the COMMIT stands here.
+            long: the unit may take more than a millisecond; it is kept out of
+                the event loop, with the batch that it is in.
 
         Raises:
             Unavailable: the queue is full, or the batch could not be committed.
@@ -81,141 +110,168 @@ class Writer:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         self._waiting += 1
-        if not self._pending:
-            loop.call_soon(self._flush)
-        self._pending.append((unit, loop, future, committed))
+        self._pending.append(_Job(unit, future, committed, long))
+        if self._idle.is_set():
+            self._idle.clear()
+            loop.call_soon(self._begin, loop)
         return await future
 
-    def _flush(self) -> None:
-        """Hand over what one round of the loop has asked for: one wake-up for all."""
-        batch, self._pending = self._pending, []
-        if not batch:
-            return
-        if self._closed:
-            self._resolve([(job, None, Unavailable(AWAY)) for job in batch])
-        else:
-            self._queue.put(batch)
-
-    def end(self) -> None:
-        """Take no more units. In the thread of the loop: no `write` is half done."""
-        if not self._closed:
-            self._closed = True
-            batch, self._pending = self._pending, []
-            self._queue.put(batch)
-            self._queue.put(None)
+    async def finish(self) -> None:
+        """Take no more units, and wait until those that were taken are told."""
+        self._closed = True
+        await self._idle.wait()
 
     def close(self) -> None:
-        """Finish what is queued, then close the connection.
+        """End the thread and close the connection."""
+        self._closed = True
+        if self._thread.is_alive():
+            self._calls.put(None)
+            self._thread.join()
+            self._connection.close()
 
-        Not from the thread of the event loop while it must tell the last callers.
-        """
-        self.end()
-        self._thread.join()
+    # --- a batch, in the event loop -----------------------------------------------
 
-    def _run(self) -> None:
-        try:
-            connection = self._engine.connect()
-        except Exception as error:  # noqa: BLE001 (told to who waits)
-            self._ready.set_exception(error)
+    def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Run what one round of the loop, or one COMMIT's time, has asked for."""
+        batch, self._pending = self._pending[:BATCH], self._pending[BATCH:]
+        raw = self._raw
+        if any(job.long for job in batch):
+            self._calls.put(partial(self._whole, loop, batch))
             return
-        self._ready.set_result(None)
-        with connection:
-            while (batch := self._take()) is not None:
-                if batch:
-                    self._serve(connection, batch)
-
-    def _take(self) -> list[_Job] | None:
-        batch = self._queue.get()
-        while batch is not None and len(batch) < BATCH:
-            try:
-                more = self._queue.get_nowait()
-            except queue.Empty:
-                break
-            if more is None:
-                self._queue.put(None)
-                break
-            batch += more
-        return batch
-
-    def _serve(self, connection: sa.Connection, batch: list[_Job]) -> None:
-        raw: sqlite3.Connection = connection.connection.driver_connection  # type: ignore[assignment]
-        try:
-            raw.execute("BEGIN IMMEDIATE")
-            results = _together(connection, raw, batch)
-            if results is None:
-                raw.execute("ROLLBACK")
-                raw.execute("BEGIN IMMEDIATE")
-                results = [_apart(connection, raw, job) for job in batch]
-            raw.execute("COMMIT")
-        except Exception as error:  # noqa: BLE001 (told to who waits)
-            log.error("store.batch_failed", units=len(batch), **trouble(error))
-            _roll_back(raw)
-            results = [(job, None, Unavailable(AWAY)) for job in batch]
-        self._tell(results)
-
-    def _tell(self, results: list[_Result]) -> None:
-        """Resolve the futures of a batch in one wake-up per loop."""
-        loops: dict[asyncio.AbstractEventLoop, list[_Result]] = {}
-        for result in results:
-            loops.setdefault(result[0][1], []).append(result)
-        for loop, answers in loops.items():
-            try:
-                loop.call_soon_threadsafe(self._resolve, answers)
-            except RuntimeError:  # the loop was closed while we wrote
-                log.warning("store.nobody_waits", units=len(answers))
-
-    def _resolve(self, answers: list[_Result]) -> None:
-        self._waiting -= len(answers)
-        for (_, _, future, committed), result, error in answers:
-            if error is None and committed is not None:
-                try:
-                    committed(result)
-                except Exception as fault:  # noqa: BLE001 (told to who waits)
-                    error = fault  # the rest of the batch is to be told all the same
-            if future.cancelled():
-                continue
-            if error is not None:
-                future.set_exception(error)
-            else:
-                future.set_result(result)
-
-
-def _together(
-    connection: sa.Connection, raw: sqlite3.Connection, batch: list[_Job]
-) -> list[_Result] | None:
-    """Run units one after the other; None when one raised after it had written."""
-    results: list[_Result] = []
-    for job in batch:
         changes = raw.total_changes
         try:
-            results.append((job, job[0](connection), None))
+            results = self._run(batch)
+            if raw.total_changes == changes:  # nothing for the disk to keep
+                raw.execute("COMMIT")
+        except Exception as error:  # noqa: BLE001 (told to who waits)
+            if _is_taken(error):
+                self._calls.put(partial(self._whole, loop, batch))
+            else:
+                self._told(loop, self._failed(batch, error))
+            return
+        if raw.in_transaction:
+            self._calls.put(partial(self._commit, loop, batch, results))
+        else:
+            self._told(loop, results)
+
+    def _told(self, loop: asyncio.AbstractEventLoop, results: list[_Result]) -> None:
+        """Resolve the futures of a batch, and begin the next."""
+        self._waiting -= len(results)
+        for job, result, error in results:
+            if error is None and job.committed is not None:
+                try:
+                    job.committed(result)
+                except Exception as fault:  # noqa: BLE001 (told to who waits)
+                    error = fault  # the rest of the batch is to be told all the same
+            if job.future.cancelled():
+                continue
+            if error is not None:
+                job.future.set_exception(error)
+            else:
+                job.future.set_result(result)
+        if self._pending:
+            loop.call_soon(self._begin, loop)
+        else:
+            self._idle.set()
+
+    # --- what waits, in the thread --------------------------------------------------
+
+    def _serve(self) -> None:
+        while (call := self._calls.get()) is not None:
+            call()
+
+    def _commit(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        batch: list[_Job],
+        results: list[_Result],
+    ) -> None:
+        try:
+            self._raw.execute("COMMIT")
+        except Exception as error:  # noqa: BLE001 (told to who waits)
+            results = self._failed(batch, error)
+        self._tell(loop, results)
+
+    def _whole(self, loop: asyncio.AbstractEventLoop, batch: list[_Job]) -> None:
+        """A batch that may take its time, or must wait for another program."""
+        try:
+            _wait_for_others(self._raw, self._busy)
+            results = self._run(batch)
+            self._raw.execute("COMMIT")
+            _wait_for_others(self._raw, 0)
+        except Exception as error:  # noqa: BLE001 (told to who waits)
+            results = self._failed(batch, error)
+        self._tell(loop, results)
+
+    def _tell(self, loop: asyncio.AbstractEventLoop, results: list[_Result]) -> None:
+        try:
+            loop.call_soon_threadsafe(self._told, loop, results)
+        except RuntimeError:  # the loop was closed while we wrote
+            log.warning("store.nobody_waits", units=len(results))
+            self._waiting, self._pending = 0, []
+            self._idle.set()
+
+    # --- both -----------------------------------------------------------------------
+
+    def _run(self, batch: list[_Job]) -> list[_Result]:
+        """All but the COMMIT."""
+        raw = self._raw
+        raw.execute("BEGIN IMMEDIATE")
+        results = self._together(batch)
+        if results is None:
+            raw.execute("ROLLBACK")
+            raw.execute("BEGIN IMMEDIATE")
+            results = [self._apart(job) for job in batch]
+        return results
+
+    def _together(self, batch: list[_Job]) -> list[_Result] | None:
+        """Run units one after the other; None when one raised after it had written."""
+        raw = self._raw
+        results: list[_Result] = []
+        for job in batch:
+            changes = raw.total_changes
+            try:
+                results.append((job, job.unit(self._connection), None))
+            except (sqlite3.OperationalError, sa.exc.OperationalError):
+                raise
+            except BaseException as error:  # noqa: BLE001 (told to who waits)
+                if raw.total_changes != changes:
+                    return None
+                results.append((job, None, error))
+        return results
+
+    def _apart(self, job: _Job) -> _Result:
+        """Run one unit in a savepoint: what it wrote goes if it raises."""
+        raw = self._raw
+        raw.execute("SAVEPOINT unit")
+        try:
+            result = job.unit(self._connection)
         except (sqlite3.OperationalError, sa.exc.OperationalError):
             raise
         except BaseException as error:  # noqa: BLE001 (told to who waits)
-            if raw.total_changes != changes:
-                return None
-            results.append((job, None, error))
-    return results
-
-
-def _apart(connection: sa.Connection, raw: sqlite3.Connection, job: _Job) -> _Result:
-    """Run one unit in a savepoint: what it wrote goes if it raises."""
-    raw.execute("SAVEPOINT unit")
-    try:
-        result = job[0](connection)
-    except (sqlite3.OperationalError, sa.exc.OperationalError):
-        raise
-    except BaseException as error:  # noqa: BLE001 (told to who waits)
-        raw.execute("ROLLBACK TO unit")
+            raw.execute("ROLLBACK TO unit")
+            raw.execute("RELEASE unit")
+            return job, None, error
         raw.execute("RELEASE unit")
-        return job, None, error
-    raw.execute("RELEASE unit")
-    return job, result, None
+        return job, result, None
+
+    def _failed(self, batch: list[_Job], error: Exception) -> list[_Result]:
+        """Nothing of the batch is kept, and everybody is told so."""
+        log.error("store.batch_failed", units=len(batch), **trouble(error))
+        try:
+            if self._raw.in_transaction:
+                self._raw.execute("ROLLBACK")
+            _wait_for_others(self._raw, 0)
+        except sqlite3.Error as worse:
+            log.error("store.rollback_failed", **trouble(worse))
+        return [(job, None, Unavailable(AWAY)) for job in batch]
 
 
-def _roll_back(raw: sqlite3.Connection) -> None:
-    try:
-        if raw.in_transaction:
-            raw.execute("ROLLBACK")
-    except sqlite3.Error as error:
-        log.error("store.rollback_failed", **trouble(error))
+def _wait_for_others(raw: sqlite3.Connection, seconds: float) -> None:
+    """How long a BEGIN waits for another program's transaction."""
+    raw.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
+
+
+def _is_taken(error: Exception) -> bool:
+    code = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF == sqlite3.SQLITE_BUSY

@@ -412,7 +412,7 @@ class Held:
         self._busy, self._go = threading.Event(), threading.Event()
 
     async def __aenter__(self) -> None:
-        self._task = asyncio.ensure_future(self._store.write(self._wait))
+        self._task = asyncio.ensure_future(self._store.write(self._wait, long=True))
         await asyncio.to_thread(self._busy.wait, 30)
 
     def _wait(self, db: Any) -> None:

@@ -1,4 +1,4 @@
-"""The writer thread: batches, their COMMIT, and who is told what, and when."""
+"""The writer: batches, their COMMIT, and who is told what, and when."""
 
 import asyncio
 import sqlite3
@@ -64,7 +64,7 @@ async def watched(tmp_path: Path) -> AsyncIterator[Watched]:
         isolation_level="AUTOCOMMIT",
         connect_args={"check_same_thread": False, "timeout": 0.01},
     )
-    made = Watched(Writer(engine), file)
+    made = Watched(Writer(engine, busy=0.01), file)
 
     @sa.event.listens_for(engine, "connect")
     def prepare(connection: sqlite3.Connection, _: Any) -> None:
@@ -73,7 +73,7 @@ async def watched(tmp_path: Path) -> AsyncIterator[Watched]:
 
     made.writer.start()
     yield made
-    made.writer.end()
+    await made.writer.finish()
     await asyncio.to_thread(made.writer.close)
     engine.dispose()
 
@@ -123,7 +123,7 @@ class Held:
 async def hold(watched: Watched) -> tuple[Held, "asyncio.Task[None]"]:
     """The writer is in the middle of a batch."""
     held = Held()
-    task = asyncio.ensure_future(watched.writer.write(held))
+    task = asyncio.ensure_future(watched.writer.write(held, long=True))
     assert await asyncio.to_thread(held.entered.wait, 60)
     return held, task
 
@@ -251,6 +251,22 @@ async def test_database_that_is_locked_from_outside_is_unavailable(watched):
     assert await watched.writer.write(adding("b")) == "b"
 
 
+async def test_loop_goes_on_while_a_write_waits_for_another_program(watched):
+    watched.writer._busy = 60
+    other = sqlite3.connect(watched.file, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    other.execute("INSERT INTO word VALUES ('theirs')")
+    waiting = asyncio.ensure_future(watched.writer.write(adding("ours")))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    other.execute("COMMIT")
+    other.close()
+
+    assert await waiting == "ours"
+    assert watched.words() == ["ours", "theirs"]
+    assert await watched.writer.write(adding("later")) == "later"
+
+
 async def test_unit_that_meets_an_absent_database_takes_its_batch_along(watched):
     def broken(db: sa.Connection) -> None:
         db.execute(sa.text("SELECT * FROM a_table_that_is_not_there"))
@@ -331,10 +347,12 @@ async def test_writer_that_ends_finishes_what_it_was_given(watched):
     held, first = await hold(watched)
     rest = [asyncio.ensure_future(watched.writer.write(adding(t))) for t in "abc"]
     await asyncio.sleep(0)
-    watched.writer.end()
+    ending = asyncio.ensure_future(watched.writer.finish())
+    await asyncio.sleep(0)
     with pytest.raises(Unavailable, match="does not answer"):
         await watched.writer.write(adding("d"))
     held.go.set()
+    await ending
     await asyncio.to_thread(watched.writer.close)
 
     assert await asyncio.gather(first, *rest) == [None, "a", "b", "c"]
@@ -343,10 +361,10 @@ async def test_writer_that_ends_finishes_what_it_was_given(watched):
 
 async def test_unit_of_the_very_round_in_which_the_writer_ends_is_finished(watched):
     last = asyncio.ensure_future(watched.writer.write(adding("a")))
-    await asyncio.sleep(0)  # it is pending, and not handed over yet
-    watched.writer.end()
-    watched.writer.end()
+    await asyncio.sleep(0)  # it is pending, and not begun yet
+    await watched.writer.finish()
 
+    assert last.done()
     assert await last == "a"
 
 
@@ -367,7 +385,7 @@ def test_writer_survives_a_loop_that_was_closed_under_it(tmp_path, monkeypatch):
     writer.start()
 
     async def leave() -> None:
-        asking = asyncio.ensure_future(writer.write(held))
+        asking = asyncio.ensure_future(writer.write(held, long=True))
         assert await asyncio.to_thread(held.entered.wait, 60)
         asking.cancel()
 
