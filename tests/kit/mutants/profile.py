@@ -207,7 +207,10 @@ MUTANTS = [
     Mutant(
         "annotated_apps_are_no_apps",
         "A binding to an app with annotations is refused with RequiresApp.",
-        fails=("bind_resources_of_cloud_foundry_are_accepted",),
+        fails=(
+            "bind_resources_of_cloud_foundry_are_accepted",
+            "codes_mean_what_they_say",
+        ),
         change=instead("bind", _says_all_need_apps),
     ),
     Mutant(
