@@ -132,6 +132,7 @@ async def mistakes_are_4xx(target: Target) -> None:
     expect_rejected(await unknown.poll(), said="a poll of an unknown instance")
     expect_rejected(await unknown.fetch(), said="a fetch of an unknown instance")
     expect_rejected(await unknown.delete(), said="a delete of an unknown instance")
+    expect_rejected(await unknown.binding().poll(), said="a poll of an unknown binding")
     for method, path in (
         ("GET", "/v2/no-such-thing"),
         ("POST", "/v2/catalog"),
@@ -322,11 +323,6 @@ NO_OBJECTS: Mapping[str, bytes] = {
     "null": b"null",
     "a number": b"7",
 }
-WRONG_TYPES: Mapping[str, tuple[Any, ...]] = {
-    "service_id": (7, {}),
-    "plan_id": (7, []),
-    "parameters": ([], "text", 7),
-}
 
 
 @check("CT-04", advice="Answer 400 Bad Request to a body that cannot be read.")
@@ -338,50 +334,33 @@ async def unreadable_body_is_400(target: Target) -> None:
         expect_status(answer, 400, said=what)
 
 
-@check("CT-05", advice="Answer 400 to a body that is no JSON object of these types.")
+@check("CT-05", advice="Answer 400 to a body that is no JSON object.")
 async def malformed_put_is_400(target: Target) -> None:
     """A PUT of an instance with a malformed body is answered 400."""
     plan = target.plan(wants.usable)
     for what, content in NO_OBJECTS.items():
         answer = await target.instance(plan).provision(content=content)
         expect_status(answer, 400, said=what)
-    for name, values in {**WRONG_TYPES, "organization_guid": (7,)}.items():
-        for value in values:
-            answer = await target.instance(plan).provision(**{name: value})
-            expect_status(answer, 400, said=_wrong(name, value))
 
 
-@check("CT-05", advice="Answer 400 to a body that is no JSON object of these types.")
+@check("CT-05", advice="Answer 400 to a body that is no JSON object.")
 async def malformed_patch_is_400(target: Target) -> None:
     """A PATCH with a malformed body is answered 400."""
     instance = await target.provisioned(_updatable(target))
     for what, content in NO_OBJECTS.items():
         answer = await instance.update(content=content)
         expect_status(answer, 400, said=what)
-    for name, values in WRONG_TYPES.items():
-        for value in values:
-            answer = await instance.update(**{name: value})
-            expect_status(answer, 400, said=_wrong(name, value))
 
 
-@check("CT-05", advice="Answer 400 to a body that is no JSON object of these types.")
+@check("CT-05", advice="Answer 400 to a body that is no JSON object.")
 async def malformed_bind_is_400(target: Target) -> None:
     """A PUT of a binding with a malformed body is answered 400."""
     instance = await target.provisioned(target.plan(wants.binds))
     for what, content in NO_OBJECTS.items():
         answer = await instance.binding().bind(content=content)
         expect_status(answer, 400, said=what)
-    for name, values in {**WRONG_TYPES, "bind_resource": ("text",)}.items():
-        for value in values:
-            answer = await instance.binding().bind(**{name: value})
-            expect_status(answer, 400, said=_wrong(name, value))
 
 
 def _updatable(target: Target) -> Plan:
     """A plan whose instances can be updated, if there is one."""
     return target.plan(wants.updates if target.plans(wants.updates) else wants.usable)
-
-
-def _wrong(name: str, value: Any) -> str:
-    kinds = {int: "a number", list: "an array", dict: "an object", str: "a string"}
-    return f"{name} is {kinds[type(value)]}"
