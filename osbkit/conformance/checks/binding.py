@@ -192,6 +192,7 @@ def _information(seen: Exchange) -> list[str]:
 
 @check(
     "BIND-19",
+    "ERR-08",
     advice='Answer 422 with {"error": "AsyncRequired"} before anything is begun.',
 )
 async def binding_needs_the_flag(target: Target) -> None:
@@ -429,7 +430,7 @@ async def other_plans_are_not_bound(target: Target) -> None:
         expect_rejected(await instance.binding().bind(**fields), said=why)
 
 
-@check("BIND-16", advice=NEEDS_APP)
+@check("BIND-16", "ERR-10", advice=NEEDS_APP)
 async def binding_without_its_app_requires_one(target: Target) -> None:
     """A binding without the app that it needs is refused with 422 RequiresApp."""
     plan = target.plan(wants.needs_app, wants.binds)
@@ -438,7 +439,7 @@ async def binding_without_its_app_requires_one(target: Target) -> None:
     expect_error(answer, 422, "RequiresApp")
 
 
-@check("BIND-21", advice="Look at the JSON type of every field that is read.")
+@check("BIND-21", "CT-05", advice="Look at the JSON type of every field that is read.")
 async def wrong_types_are_not_bound(target: Target) -> None:
     """A PUT of a binding with a field of another JSON type than specified is answered
     400."""

@@ -38,7 +38,7 @@ def is_busy(answer: Exchange) -> bool:
 # --- while something is in progress --------------------------------------------------
 
 
-@check("CONC-02", advice=BUSY)
+@check("CONC-02", "ERR-09", advice=BUSY)
 async def update_waits_for_an_update(target: Target) -> None:
     """An update during another one is accepted, or refused with ConcurrencyError."""
     instance, running = await _being_updated(target)
@@ -46,7 +46,7 @@ async def update_waits_for_an_update(target: Target) -> None:
     await _expect_accepted_or_busy(instance, running, answer)
 
 
-@check("CONC-02", advice=BUSY)
+@check("CONC-02", "ERR-09", advice=BUSY)
 async def bind_waits_for_an_update(target: Target) -> None:
     """A binding during an update is accepted, or refused with ConcurrencyError."""
     instance, running = await _being_updated(target, wants.binds)
@@ -54,7 +54,7 @@ async def bind_waits_for_an_update(target: Target) -> None:
     await _expect_accepted_or_busy(instance, running, answer)
 
 
-@check("CONC-02", advice=BUSY)
+@check("CONC-02", "ERR-09", advice=BUSY)
 async def changes_wait_for_the_provision(target: Target) -> None:
     """An update or binding during the provision is refused with ConcurrencyError.
 
@@ -66,7 +66,7 @@ async def changes_wait_for_the_provision(target: Target) -> None:
             await _expect_accepted_or_busy(instance, running, answer)
 
 
-@check("CONC-02", advice=BUSY)
+@check("CONC-02", "ERR-09", advice=BUSY)
 async def changes_wait_for_the_deprovision(target: Target) -> None:
     """An update or binding during the deprovision is refused with ConcurrencyError.
 

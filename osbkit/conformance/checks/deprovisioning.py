@@ -234,6 +234,7 @@ async def second_deprovision_is_410(target: Target) -> None:
 
 @check(
     "DEPROV-09",
+    "ERR-08",
     advice='Answer 422 with {"error": "AsyncRequired", …} before anything is deleted.',
 )
 async def deprovision_needs_the_flag(target: Target) -> None:

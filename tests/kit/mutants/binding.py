@@ -348,7 +348,7 @@ MUTANTS = [
     Mutant(
         "binding_without_flag_is_400",
         "A binding that needs accepts_incomplete is refused with 400.",
-        fails=("binding_needs_the_flag",),
+        fails=("binding_needs_the_flag", "codes_come_with_422"),
         change=_is("AsyncRequired", status(400)),
     ),
     Mutant(
@@ -488,7 +488,7 @@ MUTANTS = [
     Mutant(
         "missing_app_is_400",
         "A binding without the app that it needs is answered 400.",
-        fails=("binding_without_its_app_requires_one",),
+        fails=("binding_without_its_app_requires_one", "codes_come_with_422"),
         change=_is("RequiresApp", status(400)),
     ),
     Mutant(

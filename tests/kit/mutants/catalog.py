@@ -197,7 +197,7 @@ MUTANTS = [
     Mutant(
         "catalog_is_an_array",
         "The catalog is answered as an array from the second time on.",
-        fails=("catalog_is_a_list_of_offerings",),
+        fails=("catalog_is_a_list_of_offerings", "successes_are_objects"),
         change=_later(_services_alone),
     ),
     Mutant(

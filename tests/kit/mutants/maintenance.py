@@ -250,7 +250,7 @@ MUTANTS = [
     Mutant(
         "maintenance_required",
         "A plan is provisioned only by requests that name its maintenance version.",
-        fails=("no_version_is_provisioned",),
+        fails=("no_version_is_provisioned", "codes_mean_what_they_say"),
         change=_judges("provision", _required),
     ),
     Mutant(
