@@ -99,7 +99,6 @@ MUTANTS = [
         "poll_of_unknown_binding_is_200",
         "A poll of a binding that never was is answered 200.",
         fails=(
-            "mistakes_are_4xx",
             "poll_below_another_instance_is_404",
             "poll_of_unknown_binding_is_404",
         ),
