@@ -614,7 +614,7 @@ def wrong_credentials(target: Target) -> dict[str, str]:
     user, password = given.user or "conformance", given.password or "conformance"
     token = given.token or b64encode(f"{user}:{password}".encode()).decode()
     blank = b64encode(b"no colon").decode()
-    return {
+    values = {
         "a wrong password": basic(user, f"{password}-wrong"),
         "the beginning of the password": basic(user, password[:-1]),
         "an empty password": basic(user, ""),
@@ -628,6 +628,7 @@ def wrong_credentials(target: Target) -> dict[str, str]:
         "bytes that are no text": "Basic " + b64encode(b"\xff\xfe:\xfd").decode(),
         "nothing": "",
     }
+    return {what: each for what, each in values.items() if each != given.header}
 
 
 @check("AUTH-03", advice="Answer 401 Unauthorized, no other status.")
