@@ -136,6 +136,7 @@ def route_service_url_is_text(seen: Exchange) -> None:
 
 @check(
     "CRED-04",
+    "CAT-38",
     advice='Declare "requires": ["route_forwarding"], or leave the URL out.',
     alone=True,
 )
