@@ -136,7 +136,7 @@ async def credentials_of(binding: Binding) -> Any:
 # --- the first answer ----------------------------------------------------------------
 
 
-@check("BIND-01", advice="Answer 201 to the request that made the binding.")
+@check("BIND-01", "ASYNC-04", advice="Answer 201 to the request that made the binding.")
 async def bound_by_the_request_is_201(target: Target) -> None:
     """The first PUT of a binding is answered 201 when it is ready with the answer."""
     plan = target.plan(wants.bind_sync)
@@ -149,6 +149,7 @@ async def bound_by_the_request_is_201(target: Target) -> None:
 
 @check(
     "BIND-02",
+    "ASYNC-08",
     advice="Answer 202 as long as it goes on; 200 and 201 say that it is over.",
 )
 async def binding_that_has_begun_is_202(target: Target) -> None:
@@ -193,6 +194,7 @@ def _information(seen: Exchange) -> list[str]:
 @check(
     "BIND-19",
     "ERR-08",
+    "ASYNC-06",
     advice='Answer 422 with {"error": "AsyncRequired"} before anything is begun.',
 )
 async def binding_needs_the_flag(target: Target) -> None:

@@ -115,7 +115,11 @@ async def deprovision_with_bindings_left(target: Target) -> None:
 # --- the answer ----------------------------------------------------------------------
 
 
-@check("DEPROV-02", advice="Answer 200 with {} when the instance has been deleted.")
+@check(
+    "DEPROV-02",
+    "ASYNC-04",
+    advice="Answer 200 with {} when the instance has been deleted.",
+)
 async def deprovision_is_200(target: Target) -> None:
     """A deprovision within the request is answered 200 with a JSON object."""
     plan = target.plan(wants.usable, removable_at_once)
@@ -125,7 +129,7 @@ async def deprovision_is_200(target: Target) -> None:
     expect_object(answer)
 
 
-@check("DEPROV-03", advice="Answer 202 until the instance is gone.")
+@check("DEPROV-03", "ASYNC-08", advice="Answer 202 until the instance is gone.")
 async def running_deprovision_is_202(target: Target) -> None:
     """A deprovision that goes on after its answer is answered 202."""
     plan = target.plan(wants.usable, asynchronous)
@@ -235,6 +239,7 @@ async def second_deprovision_is_410(target: Target) -> None:
 @check(
     "DEPROV-09",
     "ERR-08",
+    "ASYNC-06",
     advice='Answer 422 with {"error": "AsyncRequired", …} before anything is deleted.',
 )
 async def deprovision_needs_the_flag(target: Target) -> None:

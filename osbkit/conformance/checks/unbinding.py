@@ -96,7 +96,11 @@ async def unbind_with_wrong_ids_does_no_harm(target: Target) -> None:
 # --- the answer ----------------------------------------------------------------------
 
 
-@check("UNBIND-02", advice="Answer 200 with {} when the binding has been deleted.")
+@check(
+    "UNBIND-02",
+    "ASYNC-04",
+    advice="Answer 200 with {} when the binding has been deleted.",
+)
 async def unbind_is_200(target: Target) -> None:
     """An unbind within the request is answered 200 with a JSON object."""
     plan = target.plan(wants.binds, unbinds_at_once)
@@ -107,7 +111,7 @@ async def unbind_is_200(target: Target) -> None:
     expect_object(answer)
 
 
-@check("UNBIND-03", advice="Answer 202 until the binding is gone.")
+@check("UNBIND-03", "ASYNC-08", advice="Answer 202 until the binding is gone.")
 async def running_unbind_is_202(target: Target) -> None:
     """An unbind that goes on after its answer is answered 202."""
     plan = target.plan(wants.binds, asynchronous)
@@ -210,6 +214,7 @@ async def unbind_below_another_instance_is_410(target: Target) -> None:
 
 @check(
     "UNBIND-09",
+    "ASYNC-06",
     advice='Answer 422 with {"error": "AsyncRequired", …} before anything is deleted.',
 )
 async def unbind_needs_the_flag(target: Target) -> None:
