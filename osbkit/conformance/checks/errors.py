@@ -132,7 +132,6 @@ async def mistakes_are_4xx(target: Target) -> None:
     expect_rejected(await unknown.poll(), said="a poll of an unknown instance")
     expect_rejected(await unknown.fetch(), said="a fetch of an unknown instance")
     expect_rejected(await unknown.delete(), said="a delete of an unknown instance")
-    expect_rejected(await unknown.binding().poll(), said="a poll of an unknown binding")
     for method, path in (
         ("GET", "/v2/no-such-thing"),
         ("POST", "/v2/catalog"),
