@@ -314,19 +314,19 @@ MUTANTS = [
     Mutant(
         "bound_is_200",
         "A binding that was made is answered 200.",
-        fails=("bound_by_the_request_is_201",),
+        fails=("bound_by_the_request_is_201", "repeated_rotation_is_the_same"),
         change=answers("PUT binding", 201, status(200)),
     ),
     Mutant(
         "begun_binding_is_201",
         "A binding that has begun is answered 201.",
-        fails=("binding_that_has_begun_is_202",),
+        fails=("binding_that_has_begun_is_202", "bindings_are_fetched"),
         change=_for_mode("async", status(201)),
     ),
     Mutant(
         "begun_binding_is_200",
         "A binding that has begun is answered 200.",
-        fails=("binding_that_has_begun_is_202",),
+        fails=("binding_that_has_begun_is_202", "bindings_are_fetched"),
         change=_for_mode("async", status(200)),
     ),
     Mutant(
@@ -348,13 +348,17 @@ MUTANTS = [
     Mutant(
         "binding_without_flag_is_400",
         "A binding that needs accepts_incomplete is refused with 400.",
-        fails=("binding_needs_the_flag", "codes_come_with_422"),
+        fails=(
+            "binding_needs_the_flag",
+            "codes_come_with_422",
+            "rotation_needs_the_flag",
+        ),
         change=_is("AsyncRequired", status(400)),
     ),
     Mutant(
         "binding_without_flag_is_unnamed",
         "A binding that needs accepts_incomplete is refused with another code.",
-        fails=("binding_needs_the_flag",),
+        fails=("binding_needs_the_flag", "rotation_needs_the_flag"),
         change=_is("AsyncRequired", fields(error="AsyncOnly")),
     ),
     Mutant(
@@ -410,13 +414,17 @@ MUTANTS = [
     Mutant(
         "repeat_of_a_binding_is_201",
         "A repeat of a binding is answered 201.",
-        fails=("repeat_of_a_binding_is_200", "repeat_of_a_binding_is_not_201"),
+        fails=(
+            "repeat_of_a_binding_is_200",
+            "repeat_of_a_binding_is_not_201",
+            "repeated_rotation_is_the_same",
+        ),
         change=_repeated(_as_created, _was_at_once),
     ),
     Mutant(
         "repeat_of_an_async_binding_is_201",
         "A repeat of a binding that was made asynchronously is answered 201.",
-        fails=("repeat_of_a_binding_is_not_201",),
+        fails=("repeat_of_a_binding_is_not_201", "repeated_rotation_is_the_same"),
         change=_repeated(_as_created, _was_begun),
     ),
     Mutant(
