@@ -41,7 +41,6 @@ class Target:
         self.session = session
         self.seen: list[Exchange] = []
         self._ledger = sweeping.Ledger()
-        self._samples: dict[tuple[str, str, str], Samples] = {}
 
     # --- what is offered ----------------------------------------------------------
 
@@ -126,13 +125,14 @@ class Target:
         self, plan: Plan, resource: str = "service_instance", action: str = "create"
     ) -> Samples:
         """Valid and invalid parameters of a plan."""
-        key = (plan.id, resource, action)
-        if key not in self._samples:
+        kept = self.session.samples
+        key = (plan.label, plan.id, resource, action)
+        if key not in kept:
             given = self.session.parameters((resource, action))
-            self._samples[key] = Samples(
+            kept[key] = Samples(
                 plan.schema(resource, action), dict(given) if given else None
             )
-        return self._samples[key]
+        return kept[key]
 
     def _no_plan(self) -> str:
         if self.session.catalog_answer is None or not self.catalog.plans:
