@@ -12,6 +12,7 @@ has ended, however it ended.
 
 import asyncio
 import uuid
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -103,8 +104,8 @@ class Target:
             if each.offering.id == plan.offering.id and each.id != plan.id
         ]
         if not found:
-            words = " and ".join(want.words for want in wants)
-            raise Skip(f"The offering {plan.offering.name} has no other plan {words}.")
+            words = _words("no other plan", wants)
+            raise Skip(f"The offering {plan.offering.name} has {words}.")
         return found[0]
 
     def stranger(self, plan: Plan, *wants: Want) -> Plan:
@@ -117,8 +118,8 @@ class Target:
             each for each in self.plans(*wants) if each.offering.id != plan.offering.id
         ]
         if not found:
-            words = " and ".join(want.words for want in wants)
-            raise Skip(f"The catalog has no second offering with a plan {words}.")
+            words = _words("no second offering with a plan", wants)
+            raise Skip(f"The catalog has {words}.")
         return found[0]
 
     def samples(
@@ -267,6 +268,11 @@ class Target:
         self.session.left += await sweeping.sweep(
             self._ledger, self.send, self.tempo, fallback
         )
+
+
+def _words(lacking: str, wants: Iterable[Want]) -> str:
+    words = " and ".join(want.words for want in wants)
+    return f"{lacking} {words}".rstrip()
 
 
 def _best(plans: list[Plan], *, slow: bool) -> Plan:
