@@ -443,10 +443,12 @@ async def test_a_delete_that_fails_on_a_failed_creation_is_cleaned_up_as_well(
 async def test_an_update_whose_roll_back_failed_is_taken_back_later(
     broker: Served, backend: ScriptedBackend
 ) -> None:
-    """UPD-10, CONC-02: until then nothing else changes the instance."""
+    """UPD-10, UPD-25, CONC-02: until then nothing else changes the instance."""
     await broker.put(parameters={"size": 1})
     backend.next("update", fail(Failed("Half.")), fail(RuntimeError(SECRET)))
-    is_error(await broker.patch(parameters={"size": 2}), 500)
+    told = is_error(await broker.patch(parameters={"size": 2}), 500)
+    assert told == {"description": "Half.", "instance_usable": False}
+    assert body_of(await broker.poll()) == {"state": "failed", **told}
     assert (await broker.row()).usable is False
 
     for answer in (await broker.patch(parameters={"size": 3}), await broker.bind()):
