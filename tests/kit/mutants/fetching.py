@@ -202,7 +202,7 @@ MUTANTS = [
     Mutant(
         "fetch_tells_another_dashboard",
         "dashboard_url of a fetch is not the one that was told.",
-        fails=("fetch_tells_the_dashboard_as_told",),
+        fails=("fetch_tells_the_newest_dashboard",),
         change=elsewhere,
     ),
     Mutant(
