@@ -116,7 +116,7 @@ MUTANTS = [
     Mutant(
         "usable_is_a_text",
         "A rejected update tells in words whether the instance is usable.",
-        fails=("instance_usable_has_its_place",),
+        fails=("instance_usable_has_its_place", "failed_update_tells_what_can_be_done"),
         change=answers("PATCH instance", 400, fields(instance_usable="true")),
     ),
     Mutant(
@@ -128,7 +128,10 @@ MUTANTS = [
     Mutant(
         "repeatable_is_a_number",
         "A rejected update tells with a number whether it can be repeated.",
-        fails=("update_repeatable_has_its_place",),
+        fails=(
+            "update_repeatable_has_its_place",
+            "failed_update_tells_what_can_be_done",
+        ),
         change=answers("PATCH instance", 400, fields(update_repeatable=1)),
     ),
     Mutant(
