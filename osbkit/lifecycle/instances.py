@@ -637,7 +637,16 @@ def record_deprovision(
     if isinstance(decision, Repeat):
         return joined(db, found, decision.operation, polls)
     operation = replace(operation, generation=found.generation, backend=found.backend)
-    for other in decision.halts:
+    left = bindings.of_instance(db, found.instance_id, found.generation)
+    lives = {(None, 0), *((each.binding_id, each.generation) for each in left)}
+    # a clean-up after an earlier life of a binding goes on: nobody else knows of it
+    halts = tuple(
+        other
+        for other in decision.halts
+        if other.kind not in decide.OWN_ACCOUNT
+        or (other.binding_id, other.binding_generation) in lives
+    )
+    for other in halts:
         held = operations.halt(db, other, by=operation.id, text=DELETED, now=now())
         waits = waits or held
     stands = replace(found, latest=operation.id)
@@ -645,9 +654,8 @@ def record_deprovision(
         stands = replace(stands, state=ResourceState.FAILED, residue=True)
     instances.save(db, stands)
     operations.add(db, operation)
-    left = bindings.of_instance(db, found.instance_id, found.generation)
     work = Work(operation=operation, instance=stands, bindings=tuple(left), waits=waits)
-    return Recorded(stands, work, halted=decision.halts)
+    return Recorded(stands, work, halted=halts)
 
 
 def with_latest(
