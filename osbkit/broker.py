@@ -33,7 +33,7 @@ from osbkit.catalog import (
     validate,
 )
 from osbkit.catalog.guard import Change, Past, compare, plans_of, refused
-from osbkit.errors import CatalogUnsafe, Unavailable
+from osbkit.errors import CatalogInvalid, CatalogUnsafe, Unavailable
 from osbkit.lifecycle.bindings import Bindings
 from osbkit.lifecycle.house import House
 from osbkit.lifecycle.instances import Instances
@@ -82,10 +82,13 @@ def offer_of(catalog: Catalog, registry: Registry) -> Offer:
     Raises:
         CatalogInvalid, BackendsInvalid: every finding at once.
     """
-    registry.require_fit(catalog)
     models = registry.models(catalog)
     complete, findings = put_schemas(catalog, models)
-    warnings = validate(complete, findings)
+    try:
+        warnings = validate(complete, findings)
+    except CatalogInvalid as invalid:
+        raise CatalogInvalid([*invalid.findings, *registry.misfits(catalog)]) from None
+    registry.require_fit(catalog)
     rules = {
         (offering.id, plan.id): rules_of(plan, models[offering.id, plan.id])
         for offering in catalog.services

@@ -106,6 +106,9 @@ def trouble(error: BaseException) -> dict[str, str]:
     frames = traceback.extract_tb(error.__traceback__)
     where = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "unknown"
     told = {"trouble": type(error).__qualname__, "where": where}
+    code = getattr(getattr(error, "orig", error), "sqlite_errorname", None)
+    if code is not None:
+        told["code"] = code  # SQLITE_FULL, SQLITE_BUSY …
     authors = [frame for frame in frames if not frame.filename.startswith(LIBRARIES)]
     if authors and authors[-1] is not frames[-1]:
         told["called_at"] = f"{authors[-1].filename}:{authors[-1].lineno}"

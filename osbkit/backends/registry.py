@@ -174,6 +174,10 @@ class Registry:
         if found or (idle and busy is not None):
             raise BackendsInvalid([*found, *idle])
 
+    def misfits(self, catalog: Catalog) -> list[str]:
+        """What of the backends does not fit, to be told beside a catalog's findings."""
+        return list(self._findings(catalog))
+
     def _idle(self, catalog: Catalog) -> list[str]:
         used = {
             self.key(offering.name, plan.name)
