@@ -35,7 +35,6 @@ from osbkit.errors import (
     Malformed,
     NotThere,
     OperationInProgress,
-    Refused,
     RequestRejected,
     Stale,
     Unavailable,
@@ -186,13 +185,7 @@ class Instances:
         fitting(rules.create, wanted.parameters)
         if house.registry.checks(fresh.backend):
             request = house.requests.provision_of(fresh, asked)
-            await self._check(fresh.backend, request)
-
-    async def _check(self, backend: str, request: Any) -> None:
-        try:
-            await self._house.registry.backend(backend).check(request)
-        except Refused as refused:
-            raise Malformed(refused.description) from refused
+            await house.check(fresh.backend, request)
 
     async def _provisioned(
         self,
@@ -403,10 +396,7 @@ class Instances:
             return
         asked = asked_by(identity, target=change.target, changed=list(change.changed))
         request = house.requests.update_of(change.there, asked)
-        try:
-            await house.registry.backend(backend).check(request)
-        except Refused as refused:
-            raise UpdateRefused(refused.description) from refused
+        await house.check(backend, request, UpdateRefused)
 
     # --- deprovision ------------------------------------------------------------
 

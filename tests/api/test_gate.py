@@ -368,6 +368,18 @@ async def test_database_that_is_away_is_a_problem_of_readiness(served, monkeypat
     }
 
 
+async def test_backend_that_hangs_does_not_hang_the_probe(served, monkeypatch):
+    async def hang() -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("osbkit.broker.PING", 0.0)
+    monkeypatch.setattr(served.backend, "ping", hang)
+    ready = await served.client.get("/health/ready")
+
+    assert ready.status_code == 503
+    assert "does not answer" in ready.json()["problems"][0]
+
+
 async def test_backend_that_does_not_answer_is_named_without_its_words(
     served, monkeypatch
 ):
