@@ -11,7 +11,6 @@ from tests.kit.matrix import (
     instead,
     refuses,
     status,
-    without,
 )
 from tests.kit.reference import Answer, Asked, ReferenceBroker, Refusal, Thing
 
@@ -135,10 +134,10 @@ MUTANTS = [
         change=answers("PATCH instance", 400, fields(update_repeatable=1)),
     ),
     Mutant(
-        "error_without_description",
-        "A 404 has no description.",
-        fails=("error_explains_itself",),
-        change=answers("", 404, without("description")),
+        "errors_are_lists",
+        "The body of a 404 is a list.",
+        fails=("errors_are_objects",),
+        change=answers("GET instance", 404, body(b'["not found"]')),
     ),
     Mutant(
         "conflict_is_concurrency",
