@@ -642,6 +642,10 @@ def record_deprovision(
     stands = replace(found, latest=operation.id)
     if found.state is ResourceState.MAKING:
         stands = replace(stands, state=ResourceState.FAILED, residue=True)
+    for each in left:
+        if each.state is ResourceState.MAKING:  # halted as well: its id is free again
+            begun = replace(each, state=ResourceState.FAILED, residue=True)
+            bindings.save(db, begun)
     instances.save(db, stands)
     operations.add(db, operation)
     work = Work(operation=operation, instance=stands, bindings=tuple(left), waits=waits)
