@@ -41,7 +41,7 @@ from openbrokerapi.service_broker import (  # type: ignore[import-not-found]
 )
 
 USER, PASSWORD = "conformance", "a-password-for-loopback-only"
-TAKES = 0.5
+TAKES = 2.0
 SIZE = {"type": "integer", "minimum": 1, "maximum": 100}
 MODE = {"type": "string", "enum": ["reader", "writer"]}
 
@@ -150,6 +150,7 @@ class Shelves(ServiceBroker):  # type: ignore[misc]
     def __init__(self) -> None:
         self.lock = threading.RLock()
         self.instances: dict[str, Thing] = {}
+        self.unbound: set[tuple[str, str]] = set()
 
     # --- what is there ---
 
@@ -167,8 +168,8 @@ class Shelves(ServiceBroker):  # type: ignore[misc]
         instance = self.found(instance_id)
         known = instance.bindings.get(binding_id) if instance else None
         if instance is None or known is None or known.gone:
-            if instance:
-                instance.bindings.pop(binding_id, None)
+            if instance and instance.bindings.pop(binding_id, None):
+                self.unbound.add((instance_id, binding_id))
             return None
         return known
 
@@ -384,12 +385,14 @@ class Shelves(ServiceBroker):  # type: ignore[misc]
         plan_id: str | None,
         **kwargs: Any,
     ) -> LastOperation:
-        """How far it is. The framework has no way to say that it is gone."""
+        """How far it is. The framework has no way to answer 404, nor 410."""
         with self.lock:
             known = self.bound(instance_id, binding_id)
-            if known is None:
+            if known is not None:
+                return state_of(known, operation_data)
+            if (instance_id, binding_id) in self.unbound:
                 return LastOperation(OperationState.SUCCEEDED, "It is gone.")
-            return state_of(known, operation_data)
+            raise errors.ErrBadRequest("There is no such binding.")
 
 
 def state_of(thing: Thing, operation: str | None) -> LastOperation:

@@ -18,7 +18,7 @@ const http = require('node:http');
 const { isDeepStrictEqual } = require('node:util');
 const Broker = require('@sap/sbf');
 
-const TAKES = 500;
+const TAKES = 2000;
 const MODES = ['reader', 'writer'];
 
 // --- the catalog ---------------------------------------------------------------------
@@ -74,6 +74,7 @@ const CATALOG = {
 // --- what is there -------------------------------------------------------------------
 
 const instances = new Map();
+const deleted = new Set();
 
 const refusal = (statusCode, message) => Object.assign(new Error(message), { statusCode });
 const BUSY = () => refusal(422, 'Another operation is in progress.');
@@ -119,6 +120,7 @@ function look(things, id) {
   const known = things.get(id);
   if (known && known.gone) {
     things.delete(id);
+    deleted.add(id);
     return undefined;
   }
   return known && known.settle();
@@ -156,6 +158,13 @@ function checkSize(parameters = {}) {
   }
 }
 
+/** No plan here has a maintenance version. */
+function checkVersion(params) {
+  if (params.maintenance_info && params.maintenance_info.version !== undefined) {
+    throw refusal(422, 'The plan has no maintenance version.');
+  }
+}
+
 function checkMode(parameters = {}) {
   const { mode = 'reader', ...others } = parameters;
   if (Object.keys(others).length || !MODES.includes(mode)) {
@@ -167,6 +176,7 @@ function checkMode(parameters = {}) {
 
 function provision(params) {
   checkSize(params.parameters);
+  checkVersion(params);
   const context = params.context || {};
   const told = {
     service_id: params.service_id,
@@ -195,6 +205,7 @@ function update(params) {
     throw refusal(400, 'The instance is of another offering.');
   }
   checkSize(params.parameters);
+  checkVersion(params);
   const planId = params.plan_id || known.told.plan_id;
   const offering = CATALOG.services.find((one) => one.id === params.service_id);
   if (planId !== known.told.plan_id && !offering.plan_updateable) {
@@ -235,9 +246,10 @@ function fetchInstance(params) {
   return { service_id, plan_id, parameters };
 }
 
-/** How far the last operation is; 410 says that there is no such thing (any more). */
-function stateOf(known, params) {
-  if (!known) throw refusal(410, 'It is gone.');
+/** How far the last operation of what has this id is. */
+function stateOf(known, id, params) {
+  if (!known && deleted.has(id)) throw refusal(410, 'It is gone.');
+  if (!known) throw refusal(404, 'There is no such thing.');
   if (params.operation && params.operation !== known.operation) {
     throw refusal(400, 'There is no such operation.');
   }
@@ -312,11 +324,13 @@ const broker = new Broker({
     onProvision: hook(provision),
     onUpdate: hook(update),
     onDeprovision: hook(deprovision),
-    onLastOperation: hook((params) => stateOf(instanceOf(params), params)),
+    onLastOperation: hook((params) =>
+      stateOf(instanceOf(params), params.instance_id, params)),
     onFetchInstanceParams: hook(fetchInstance),
     onBind: hook(bind),
     onUnbind: hook(unbind),
-    onBindLastOperation: hook((params) => stateOf(bindingOf(params), params)),
+    onBindLastOperation: hook((params) =>
+      stateOf(bindingOf(params), params.binding_id, params)),
     onFetchBindingParams: hook(fetchBinding),
   },
 });
