@@ -25,7 +25,7 @@ VERSION = "X-Broker-API-Version"
 IDENTITY = "X-Broker-API-Originating-Identity"
 REQUEST_ID = "X-Broker-API-Request-Identity"
 NOTHING = object()  # no JSON body; None would be `null`
-AGENT = "osb-conformance"
+AGENT = b"osb-conformance"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,12 +89,17 @@ class Connection:
         self.version = version
         self._prefix = self.url.raw_path.partition(b"?")[0].rstrip(b"/")
         self._clock = clock
+        self._timeout = httpx.Timeout(timeout)
+        self._usual = (
+            ("Host", self.url.netloc),
+            ("User-Agent", AGENT),
+            ("Accept", b"application/json"),
+            ("Accept-Encoding", b"gzip"),
+        )
         self._http = httpx.AsyncClient(
             verify=verify,
-            timeout=timeout,
             transport=transport,
             trust_env=False,
-            headers={"User-Agent": AGENT, "Accept": "application/json"},
             limits=httpx.Limits(max_connections=64, keepalive_expiry=5.0),
         )
 
@@ -165,18 +170,18 @@ class Connection:
     ) -> httpx.Request:
         query = f"?{seen.query}" if seen.query else ""
         target = self._prefix + f"{seen.path}{query}".encode()
-        more: dict[str, Any] = {} if within is None else {"timeout": within}
-        request = self._http.build_request(
+        timeout = self._timeout if within is None else httpx.Timeout(within)
+        taken = {name.lower() for name in headers}
+        usual = [pair for pair in self._usual if pair[0].lower() not in taken]
+        request = httpx.Request(
             seen.method,
             self.url.copy_with(raw_path=target),
+            headers=[
+                (name.encode(), value) for name, value in [*usual, *headers.items()]
+            ],
             content=seen.sent or None,
-            **more,
-        )
-        request.extensions["target"] = target  # as it is: httpx would tidy it
-        taken = {name.lower().encode() for name in headers}
-        request.headers = httpx.Headers(
-            [pair for pair in request.headers.raw if pair[0].lower() not in taken]
-            + [(name.encode(), value) for name, value in headers.items()]
+            # the target as it is: httpx would tidy it
+            extensions={"timeout": timeout.as_dict(), "target": target},
         )
         if not seen.sent:
             request.headers.pop("Content-Type", None)

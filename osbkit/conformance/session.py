@@ -14,6 +14,7 @@ from osbkit.conformance.catalog import Catalog, Json
 from osbkit.conformance.exchange import Exchange, Mask, Verb
 from osbkit.conformance.marks import marked
 from osbkit.conformance.polling import Tempo
+from osbkit.conformance.samples import Samples
 from osbkit.conformance.sending import Connection
 
 CHANGES: frozenset[Verb] = frozenset(
@@ -51,6 +52,7 @@ class Session:
         catalog_answer: the exchange that brought it; None until then.
         mask: hides what must not be shown.
         left: what the kit made and could not remove, as sentences.
+        samples: of parameters, by plan and place: they are made once.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Session:
         self.mask = Mask(connection.credentials.secrets, self.choices.hidden)
         self.seen: list[Exchange] = []
         self.left: list[str] = []
+        self.samples: dict[tuple[str, ...], Samples] = {}
         self.catalog = Catalog(None)
         self.catalog_answer: Exchange | None = None
         self.on_exchange: Callable[[Exchange], None] = lambda seen: None

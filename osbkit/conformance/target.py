@@ -12,6 +12,7 @@ has ended, however it ended.
 
 import asyncio
 import uuid
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -41,7 +42,6 @@ class Target:
         self.session = session
         self.seen: list[Exchange] = []
         self._ledger = sweeping.Ledger()
-        self._samples: dict[tuple[str, str, str], Samples] = {}
 
     # --- what is offered ----------------------------------------------------------
 
@@ -104,8 +104,8 @@ class Target:
             if each.offering.id == plan.offering.id and each.id != plan.id
         ]
         if not found:
-            words = " and ".join(want.words for want in wants)
-            raise Skip(f"The offering {plan.offering.name} has no other plan {words}.")
+            words = _words("no other plan", wants)
+            raise Skip(f"The offering {plan.offering.name} has {words}.")
         return found[0]
 
     def stranger(self, plan: Plan, *wants: Want) -> Plan:
@@ -118,21 +118,22 @@ class Target:
             each for each in self.plans(*wants) if each.offering.id != plan.offering.id
         ]
         if not found:
-            words = " and ".join(want.words for want in wants)
-            raise Skip(f"The catalog has no second offering with a plan {words}.")
+            words = _words("no second offering with a plan", wants)
+            raise Skip(f"The catalog has {words}.")
         return found[0]
 
     def samples(
         self, plan: Plan, resource: str = "service_instance", action: str = "create"
     ) -> Samples:
         """Valid and invalid parameters of a plan."""
-        key = (plan.id, resource, action)
-        if key not in self._samples:
+        kept = self.session.samples
+        key = (plan.label, plan.id, resource, action)
+        if key not in kept:
             given = self.session.parameters((resource, action))
-            self._samples[key] = Samples(
+            kept[key] = Samples(
                 plan.schema(resource, action), dict(given) if given else None
             )
-        return self._samples[key]
+        return kept[key]
 
     def _no_plan(self) -> str:
         if self.session.catalog_answer is None or not self.catalog.plans:
@@ -267,6 +268,11 @@ class Target:
         self.session.left += await sweeping.sweep(
             self._ledger, self.send, self.tempo, fallback
         )
+
+
+def _words(lacking: str, wants: Iterable[Want]) -> str:
+    words = " and ".join(want.words for want in wants)
+    return f"{lacking} {words}".rstrip()
 
 
 def _best(plans: list[Plan], *, slow: bool) -> Plan:

@@ -1,9 +1,9 @@
 """Provisioning. Spec: "Provisioning".
 
-What maintenance versions have to do with it stands in `maintenance.py`, the shape of
-metadata in `fetching.py`. Each check makes its own instances; where attributes of an
-id in use are changed, the new ones are such that a new id would be provisioned with
-them, so that nothing but the conflict can be the reason of a refusal.
+What maintenance versions have to do with it stands in `maintenance.py`. Each check
+makes its own instances; where attributes of an id in use are changed, the new ones are
+such that a new id would be provisioned with them, so that nothing but the conflict can
+be the reason of a refusal.
 """
 
 import json
@@ -166,7 +166,9 @@ async def every_instance_is_a_resource(target: Target) -> None:
     expect(second.good, f"the second is answered {second.status}", first, second)
 
 
-@check("PROV-02", advice="Answer 201 to the request that made the instance.")
+@check(
+    "PROV-02", "ASYNC-04", advice="Answer 201 to the request that made the instance."
+)
 async def made_by_the_request_is_201(target: Target) -> None:
     """The first PUT of an id is answered 201 when the instance is ready with it."""
     plan = target.plan(wants.sync)
@@ -180,6 +182,7 @@ async def made_by_the_request_is_201(target: Target) -> None:
 @check(
     "PROV-03",
     "PROV-08",
+    "ASYNC-08",
     advice="Answer 202 as long as it goes on; 200 and 201 say that it is over.",
 )
 async def what_has_begun_is_202(target: Target) -> None:
@@ -211,6 +214,8 @@ def _needs_the_flag(plan: Plan) -> bool:
 
 @check(
     "PROV-25",
+    "ERR-08",
+    "ASYNC-06",
     "ERR-08",
     advice='Answer 422 with {"error": "AsyncRequired"} before anything is begun.',
 )
@@ -485,7 +490,11 @@ async def provisioning_needs_space_guid(target: Target) -> None:
     await _without(target, "space_guid", "context")
 
 
-@check("PROV-20", advice="Hold the parameters against the schema, and answer 400.")
+@check(
+    "PROV-20",
+    "SCHEMA-09",
+    advice="Hold the parameters against the schema, and answer 400.",
+)
 async def invalid_parameters_are_not_provisioned(target: Target) -> None:
     """A PUT with parameters that the plan's schema does not allow is refused."""
     plan = target.plan(

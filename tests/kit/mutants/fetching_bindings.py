@@ -153,6 +153,7 @@ MUTANTS = [
             "bindings_are_fetched",
             "begun_binding_is_fetched_at_once",
             "both_bindings_are_valid",
+            "async_required_binds_nothing",
         ),
         change=_too_early(),
     ),
@@ -207,7 +208,11 @@ MUTANTS = [
     Mutant(
         "fetch_works_once",
         "The second fetch of a binding is answered 404.",
-        fails=("fetch_can_be_repeated", "hints_change_no_fetch"),
+        fails=(
+            "fetch_can_be_repeated",
+            "hints_change_no_fetch",
+            "async_required_binds_nothing",
+        ),
         change=_once(),
     ),
     Mutant(

@@ -107,7 +107,7 @@ def _unnamed(broker: ReferenceBroker, asked: Asked, usual: Verb) -> Answer:
         return usual(asked)
     except Refusal as refusal:
         if _rotates(asked) and refusal.answer.body.get("error") == "AsyncRequired":
-            refusal.answer.status = 400
+            del refusal.answer.body["error"]
         raise
 
 
@@ -232,8 +232,8 @@ MUTANTS = [
         change=instead("bind", _overlooks_predecessor),
     ),
     Mutant(
-        "rotation_without_flag_is_400",
-        "A rotation that needs accepts_incomplete is refused with 400.",
+        "rotation_without_flag_is_unnamed",
+        "A rotation that needs accepts_incomplete is refused without a code.",
         fails=("rotation_needs_the_flag",),
         change=instead("bind", _unnamed),
     ),
