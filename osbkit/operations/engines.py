@@ -426,7 +426,7 @@ class EmbeddedEngine:
             held = tuple(self._handles.values())
             until = now() + int(LEASE * MICROSECONDS)
             try:
-                async with asyncio.timeout(RENEW):
+                async with asyncio.timeout(None if self._store.alone else RENEW):
                     stop = await self._store.write(
                         partial(operations.renew, owner=self.owner, until=until),
                         long=True,

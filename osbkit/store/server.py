@@ -322,7 +322,7 @@ async def _roll_back(connection: AsyncConnection) -> None:
     try:
         await connection.rollback()
     except Exception as error:  # noqa: BLE001 (the server has rolled back, or will)
-        log.warning("store.rollback_failed", **trouble(error))
+        log.warning("store.connection_lost", **trouble(error))
         await _drop(connection)
 
 
