@@ -33,7 +33,7 @@ from osbkit.catalog import (
     validate,
 )
 from osbkit.catalog.guard import Change, Past, compare, plans_of, refused
-from osbkit.errors import CatalogUnsafe, Unavailable
+from osbkit.errors import CatalogInvalid, CatalogUnsafe, Unavailable
 from osbkit.lifecycle.bindings import Bindings
 from osbkit.lifecycle.house import House
 from osbkit.lifecycle.instances import Instances
@@ -48,6 +48,8 @@ from osbkit.store.sqlite import SqliteStore
 from osbkit.telemetry import log, trouble
 
 GC_THRESHOLD = (50_000, 50, 100)
+PING = 2.0
+"""Seconds that a backend has to say that its service is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +83,13 @@ def offer_of(catalog: Catalog, registry: Registry) -> Offer:
     Raises:
         CatalogInvalid, BackendsInvalid: every finding at once.
     """
-    registry.require_fit(catalog)
     models = registry.models(catalog)
     complete, findings = put_schemas(catalog, models)
-    warnings = validate(complete, findings)
+    try:
+        warnings = validate(complete, findings)
+    except CatalogInvalid as invalid:
+        raise CatalogInvalid([*invalid.findings, *registry.misfits(catalog)]) from None
+    registry.require_fit(catalog)
     rules = {
         (offering.id, plan.id): rules_of(plan, models[offering.id, plan.id])
         for offering in catalog.services
@@ -123,13 +128,8 @@ class Running:
             await self.house.store.ping()
         except Unavailable as away:
             problems.append(away.description)
-        for backend in self.house.registry:
-            try:
-                await backend.ping()
-            except Exception as error:  # noqa: BLE001 (an author's code)
-                name = type(backend).__name__
-                log.warning("backend.away", backend=name, **trouble(error))
-                problems.append(f"The backend {name} does not answer.")
+        pings = await asyncio.gather(*map(_ping, self.house.registry))
+        problems += [problem for problem in pings if problem is not None]
         await self.authenticator.refresh()
         # the last good file is in force: a typo must not take the broker away
         warnings = self.authenticator.problems()
@@ -141,6 +141,18 @@ class Running:
     def leave(self) -> None:
         """The process was told to stop: open requests answer now."""
         self.house.engine.leave()
+
+
+async def _ping(backend: ServiceBackend[Any, Any]) -> str | None:
+    """What is wrong with a backend's service, as a sentence."""
+    try:
+        async with asyncio.timeout(PING):
+            await backend.ping()
+    except Exception as error:  # noqa: BLE001 (an author's code)
+        name = type(backend).__name__
+        log.warning("backend.away", backend=name, **trouble(error))
+        return f"The backend {name} does not answer."
+    return None
 
 
 class Broker:

@@ -85,20 +85,6 @@ class ResourceState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Attributes:
-    """What two PUTs of one instance are compared by. Spec: "Provisioning", 409.
-
-    Names and annotations in `context` change by themselves and do not count.
-    """
-
-    service_id: str
-    plan_id: str
-    organization_guid: str
-    space_guid: str
-    parameters: Json = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Instance:
     """A service instance as the store knows it.
 
@@ -133,17 +119,6 @@ class Instance:
     latest: str | None = None
     created_at: int = 0
     ended_at: int | None = None
-
-    @property
-    def attributes(self) -> Attributes:
-        """What a repeated PUT is compared with: the current values."""
-        return Attributes(
-            service_id=self.service_id,
-            plan_id=self.plan_id,
-            organization_guid=self.organization_guid,
-            space_guid=self.space_guid,
-            parameters=self.parameters,
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -264,17 +239,6 @@ class WantedInstance:
     parameters: Json = field(repr=False)
     context: Json | None = field(default=None, repr=False)
     maintenance_version: str | None = None
-
-    @property
-    def attributes(self) -> Attributes:
-        """What it is compared by with an instance that exists."""
-        return Attributes(
-            service_id=self.service_id,
-            plan_id=self.plan_id,
-            organization_guid=self.organization_guid,
-            space_guid=self.space_guid,
-            parameters=self.parameters,
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

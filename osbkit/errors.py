@@ -21,6 +21,7 @@
     │   ├── Refused                  the caller can mend it
     │   └── Failed                   ours, final
     │       └── UpdateFailed         … and what is left of the instance
+    ├── BackendFault             what an author's code may not do; for the log
     └── LeaseLost, Stale         between rooms; never reaches a caller
 
 The message of a RequestRejected is for the platform's user and never echoes a
@@ -311,8 +312,8 @@ class BackendSays(OsbkitError):
     """An author's word for the user; the message reaches the platform."""
 
     def __init__(self, description: str) -> None:
-        super().__init__(description)
-        self.description = description
+        self.description = str(description) or "The service gave no reason."
+        super().__init__(self.description)
 
 
 class Refused(BackendSays):
@@ -349,6 +350,13 @@ class UpdateFailed(Failed):
 
 
 # --- between rooms ------------------------------------------------------------------
+
+
+class BackendFault(OsbkitError):
+    """A backend returned, or asked for, what it may not: trying again is no help.
+
+    The message is ours, names the fix and holds no value; it goes to the log.
+    """
 
 
 class LeaseLost(OsbkitError):

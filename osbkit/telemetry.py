@@ -8,11 +8,23 @@ of a request, a credential or the text of a foreign exception is never a field;
 import contextlib
 import json
 import sys
+import sysconfig
 import traceback
+from pathlib import Path
 from typing import Any, Literal, TextIO, cast
 
 import structlog
 from pydantic_core import PydanticSerializationError, to_json
+
+LIBRARIES = tuple(
+    {
+        *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib")),
+        *(sysconfig.get_path(name) for name in ("purelib", "platlib")),
+        str(Path(__file__).parent),
+        "<",
+    }
+)
+"""Where lines stand that no author of a backend wrote: files begin with it."""
 
 log: Any = structlog.get_logger("osbkit")
 
@@ -88,8 +100,22 @@ def trouble(error: BaseException) -> dict[str, str]:
     """The fields that tell an operator of an exception without its text.
 
     The text of a foreign exception may hold a password or a parameter; its type
-    and the line it came from do not.
+    and the line it came from do not. Where a library raised it, `called_at` is the
+    last line outside of libraries, and `because` are the types that led to it.
     """
     frames = traceback.extract_tb(error.__traceback__)
     where = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "unknown"
-    return {"trouble": type(error).__qualname__, "where": where}
+    told = {"trouble": type(error).__qualname__, "where": where}
+    code = getattr(getattr(error, "orig", error), "sqlite_errorname", None)
+    if code is not None:
+        told["code"] = code  # SQLITE_FULL, SQLITE_BUSY …
+    authors = [frame for frame in frames if not frame.filename.startswith(LIBRARIES)]
+    if authors and authors[-1] is not frames[-1]:
+        told["called_at"] = f"{authors[-1].filename}:{authors[-1].lineno}"
+    causes: list[str] = []
+    while (cause := error.__cause__) is not None and len(causes) < 5:
+        causes.append(type(cause).__qualname__)
+        error = cause
+    if causes:
+        told["because"] = ", ".join(causes)
+    return told

@@ -20,6 +20,9 @@ ROOMS = (
     ("errors", "telemetry", "settings", "version"),
 )
 DEPTH = {room: depth for depth, rooms in enumerate(ROOMS) for room in rooms}
+ROOT = "broker"
+APART = {"conformance"}
+"""Stands by itself: tests/kit holds what it may import."""
 SIDE_BY_SIDE = {
     ("settings", "errors"),  # a refused setting is a refused start
 }
@@ -40,11 +43,9 @@ def imports_of(path: Path) -> set[str]:
                 if module == "osbkit"
                 else {module}
             )
-    return {
-        name.split(".")[1]
-        for name in found
-        if name.startswith("osbkit.") and name.split(".")[1] in DEPTH
-    }
+    rooms = {name.split(".")[1] for name in found if name.startswith("osbkit.")}
+    # any other name of the package comes from what the package root imports: all of it
+    return {room if room in DEPTH else ROOT for room in rooms - APART}
 
 
 def wrong_ways(package: Path) -> list[str]:
@@ -71,3 +72,10 @@ def test_an_import_that_points_backwards_is_found(tmp_path):
     )
 
     assert wrong_ways(tmp_path) == ["store/rows.py imports api"]
+
+
+def test_an_import_through_the_package_root_is_found(tmp_path):
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "rows.py").write_text("from osbkit import Broker\n")
+
+    assert wrong_ways(tmp_path) == ["store/rows.py imports broker"]

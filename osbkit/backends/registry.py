@@ -5,6 +5,7 @@ The key is stored with each instance, so an instance finds its backend even afte
 its plan has left the catalog.
 """
 
+import inspect
 import json
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, get_args, get_origin
@@ -21,6 +22,7 @@ from osbkit.domain import Json
 from osbkit.errors import BackendsInvalid, Unavailable
 
 AnyBackend = ServiceBackend[Any, Any]
+AWAITED = ("check", "provision", "update", "deprovision", "bind", "unbind", "ping")
 CONTRACTS = (ServiceBackend, BlockingBackend)
 """What an author subclasses."""
 
@@ -172,6 +174,10 @@ class Registry:
         if found or (idle and busy is not None):
             raise BackendsInvalid([*found, *idle])
 
+    def misfits(self, catalog: Catalog) -> list[str]:
+        """What of the backends does not fit, to be told beside a catalog's findings."""
+        return list(self._findings(catalog))
+
     def _idle(self, catalog: Catalog) -> list[str]:
         used = {
             self.key(offering.name, plan.name)
@@ -201,6 +207,25 @@ class Registry:
                     f"backend {key!r} is not a ServiceBackend: subclass it, and give"
                     " an instance of the class, not the class"
                 )
+            else:
+                yield from _wrong_colours(key, backend)
+                yield from self._unknown_plans(catalog, key, backend)
+
+    def _unknown_plans(
+        self, catalog: Catalog, key: str, backend: AnyBackend
+    ) -> Iterator[str]:
+        served = {
+            plan.name
+            for offering in catalog.services
+            for plan in offering.plans
+            if self._backends.get(self.key(offering.name, plan.name) or "") is backend
+        }
+        for name in author_of(backend).plan_parameters:
+            if served and name not in served:
+                yield (
+                    f"plan_parameters of backend {key!r} names {name!r}, which is no"
+                    f" plan that it serves: {', '.join(sorted(served))}"
+                )
 
     def _missing_verbs(
         self, catalog: Catalog, key: str, offering: ServiceOffering, plan: Plan
@@ -221,6 +246,32 @@ class Registry:
                 f"{where} has no method update: write it, or set"
                 " `plan_updateable: false` in the catalog"
             )
+
+
+def _wrong_colours(key: str, backend: AnyBackend) -> Iterator[str]:
+    """Methods that are plain functions where they are awaited, or the reverse.
+
+    Of a BlockingBackend `threaded` has seen to it.
+    """
+    author = author_of(backend)
+    if isinstance(author, BlockingBackend):
+        return
+    name = type(author).__name__
+    for method in AWAITED:
+        if not writes(backend, method):
+            continue
+        written = getattr(type(author), method)
+        if not inspect.isfunction(written) or hasattr(written, "__wrapped__"):
+            continue  # what a decorator made of it cannot be seen
+        if not inspect.iscoroutinefunction(written):
+            yield (
+                f"{name}.{method} (backend {key!r}) is a plain function: write"
+                " `async def`, or subclass BlockingBackend and give threaded(…) of it"
+            )
+    if writes(backend, "describe") and inspect.iscoroutinefunction(
+        getattr(type(author), "describe")  # noqa: B009 (the class's, unbound)
+    ):
+        yield f"{name}.describe (backend {key!r}) is `async def`: write `def`"
 
 
 def _known(model: type[BaseModel]) -> type[BaseModel] | None:

@@ -243,6 +243,9 @@ class Catalog(_Record):
         Raises:
             CatalogInvalid: values have the wrong type; holds every finding.
         """
+        if not isinstance(data, Mapping):
+            finding = Finding("catalog", "is not an object", "Begin it with services.")
+            raise CatalogInvalid([finding])
         return cls._made(data, [])
 
     @classmethod

@@ -26,7 +26,7 @@ from referencing import Registry
 
 from osbkit.catalog import model_problems, schema_problems
 from osbkit.catalog.json_text import flaws
-from osbkit.catalog.patterns import for_python
+from osbkit.catalog.patterns import for_python, searcher
 from osbkit.catalog.positions import Schema, rebuilt, walk
 from osbkit.catalog.problems import MOST_PROBLEMS, Unfit, unfit
 from osbkit.catalog.schema_rules import draft_of
@@ -169,7 +169,16 @@ class AnyObject:
 @cache
 def _checker(draft: Any) -> Any:
     """The validator class of a draft, with what is ours."""
-    return extend(draft, {"uniqueItems": _unique})  # type: ignore[no-untyped-call]
+    ours = {"uniqueItems": _unique, "pattern": _pattern}
+    return extend(draft, ours)  # type: ignore[no-untyped-call]
+
+
+def _pattern(
+    checker: Any, wanted: str, sent: Any, schema: Mapping[str, Any]
+) -> Iterator[SchemaError]:
+    """`pattern` in time that grows with the text and not with its powers."""
+    if checker.is_type(sent, "string") and not searcher(wanted)(sent):
+        yield SchemaError("does not match")
 
 
 def _unique(

@@ -3,11 +3,19 @@
 JSON Schema means those of ECMAScript. Python's differ in what bites: `$` also
 matches before a last line break, and `\\d`, `\\w`, `\\b` take letters and digits
 of every script.
+
+Python's engine tries every way to match: `^(a+)+$` and 40 letters keep it busy for
+ever. So the linear engine that pydantic brings along judges wherever it can read the
+expression the same way; look-around and back references are left to Python.
 """
 
 import re
 import warnings
+from collections.abc import Callable
+from functools import cache
 from typing import Final
+
+from pydantic_core import SchemaError, SchemaValidator, core_schema
 
 _TOKEN: Final = re.compile(r"\\.|[\[\]$]|[^\\\[\]$]+", re.DOTALL)
 
@@ -35,3 +43,29 @@ def for_python(pattern: str) -> str:
         warnings.simplefilter("ignore", FutureWarning)
         re.compile(translated)
     return translated
+
+
+@cache
+def searcher(translated: str) -> Callable[[str], bool]:
+    """Whether a text holds what an expression describes.
+
+    Args:
+        translated: what `for_python` made.
+    """
+    search = re.compile(translated).search
+    linear = _LETTERS.sub(
+        lambda found: _PLAIN.get(found[0], found[0]),
+        translated.removeprefix("(?a)"),
+    )
+    if _READ_OTHERWISE.search(linear):
+        return lambda text: search(text) is not None
+    try:
+        return SchemaValidator(core_schema.str_schema(pattern=linear)).isinstance_python
+    except SchemaError:
+        return lambda text: search(text) is not None
+
+
+_LETTERS: Final = re.compile(r"\\.", re.DOTALL)
+_PLAIN: Final = {r"\Z": r"\z", r"\d": "[0-9]", r"\w": "[0-9A-Za-z_]"}
+_READ_OTHERWISE: Final = re.compile(r"\\[DWSsbBpPk1-9]|&&|--|~~|\(\?(?!:)")
+"""What the linear engine would take for something else than Python does."""

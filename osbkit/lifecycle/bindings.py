@@ -24,7 +24,6 @@ from osbkit.errors import (
     Gone,
     Malformed,
     NotThere,
-    Refused,
     RequestRejected,
     RequiresApp,
     Stale,
@@ -202,10 +201,8 @@ class Bindings:
             rules = house.rules[there.service_id, plan.id]
             fitting(rules.bind, wanted.parameters)
         if house.registry.checks(there.backend):
-            try:
-                await backend.check(house.requests.bind_of(there, fresh, asked))
-            except Refused as refused:
-                raise Malformed(refused.description) from refused
+            request = house.requests.bind_of(there, fresh, asked)
+            await house.check(there.backend, request)
 
     def _require_predecessor(
         self,

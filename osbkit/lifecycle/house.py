@@ -1,5 +1,7 @@
 """What every part of the lifecycle is given, and the small questions they share."""
 
+import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +24,13 @@ from osbkit.domain import (
     Json,
     Operation,
 )
-from osbkit.errors import Malformed
+from osbkit.errors import (
+    BackendFault,
+    Malformed,
+    Refused,
+    RequestRejected,
+    Unavailable,
+)
 from osbkit.lifecycle.outcomes import Shown
 from osbkit.lifecycle.waiting import Mode, Waiting
 from osbkit.operations.work import Requests
@@ -30,7 +38,6 @@ from osbkit.settings import Settings
 from osbkit.store import operations
 from osbkit.store.entropy import random_bytes
 from osbkit.store.rows import now
-from osbkit.store.sealing import canonical
 from osbkit.telemetry import log, trouble
 
 DELETED = "The operation was ended by a deletion."
@@ -106,20 +113,49 @@ class House:
             backend = self.registry.backend(instance.backend)
             said: Description = backend.describe(self.requests.view(instance))
             metadata = {
-                name: dict(values)
+                name: texts(name, values)
                 for name, values in (
                     ("labels", said.labels),
                     ("attributes", said.attributes),
                 )
                 if values
             }
-            canonical(metadata)
+            if not isinstance(said.dashboard_url, str | None):
+                raise BackendFault("Description.dashboard_url must be text")
         except Exception as error:  # noqa: BLE001 (an author's code)
             log.error(
                 "describe.failed", instance_id=instance.instance_id, **trouble(error)
             )
             return Shown()
         return Shown(dashboard_url=said.dashboard_url, metadata=metadata)
+
+    async def check(
+        self,
+        key: str,
+        request: Any,
+        refusal: Callable[[str], RequestRejected] = Malformed,
+    ) -> None:
+        """Ask a backend's `check()`, if its author wrote one.
+
+        Raises:
+            RequestRejected: what `refusal` makes of a Refused.
+            Unavailable: it did not answer within `sync_budget_required`.
+        """
+        if not self.registry.checks(key):
+            return
+        span = self.settings.sync_budget_required
+        try:
+            async with asyncio.timeout(span) as limit:
+                await self.registry.backend(key).check(request)
+        except Refused as refused:
+            raise refusal(refused.description) from refused
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            log.error("check.slow", backend=key, seconds=span)
+            raise Unavailable(
+                "The service did not answer in time. Try again shortly."
+            ) from None
 
     def deadline(self, plan: Plan | None) -> int:
         """When an operation that begins now is given up (microseconds).
@@ -144,6 +180,18 @@ def fitting(rules: ParameterRules[Any], parameters: Json) -> None:
     judged = rules.judge(parameters)
     if isinstance(judged, Unfit):
         raise Malformed(judged.sentence)
+
+
+def texts(name: str, values: Any) -> dict[str, str]:
+    """Spec: "Service Instance Metadata": labels and attributes are key-value pairs.
+
+    Raises:
+        BackendFault: a name or a value is not text.
+    """
+    told = dict(values)
+    if not all(isinstance(part, str) for pair in told.items() for part in pair):
+        raise BackendFault(f"Description.{name} must have texts as names and values")
+    return told
 
 
 def asked_by(identity: Identity | None, **more: Any) -> Json:

@@ -35,7 +35,6 @@ from osbkit.errors import (
     Malformed,
     NotThere,
     OperationInProgress,
-    Refused,
     RequestRejected,
     Stale,
     Unavailable,
@@ -186,13 +185,7 @@ class Instances:
         fitting(rules.create, wanted.parameters)
         if house.registry.checks(fresh.backend):
             request = house.requests.provision_of(fresh, asked)
-            await self._check(fresh.backend, request)
-
-    async def _check(self, backend: str, request: Any) -> None:
-        try:
-            await self._house.registry.backend(backend).check(request)
-        except Refused as refused:
-            raise Malformed(refused.description) from refused
+            await house.check(fresh.backend, request)
 
     async def _provisioned(
         self,
@@ -403,10 +396,7 @@ class Instances:
             return
         asked = asked_by(identity, target=change.target, changed=list(change.changed))
         request = house.requests.update_of(change.there, asked)
-        try:
-            await house.registry.backend(backend).check(request)
-        except Refused as refused:
-            raise UpdateRefused(refused.description) from refused
+        await house.check(backend, request, UpdateRefused)
 
     # --- deprovision ------------------------------------------------------------
 
@@ -637,17 +627,29 @@ def record_deprovision(
     if isinstance(decision, Repeat):
         return joined(db, found, decision.operation, polls)
     operation = replace(operation, generation=found.generation, backend=found.backend)
-    for other in decision.halts:
+    left = bindings.of_instance(db, found.instance_id, found.generation)
+    lives = {(None, 0), *((each.binding_id, each.generation) for each in left)}
+    # a clean-up after an earlier life of a binding goes on: nobody else knows of it
+    halts = tuple(
+        other
+        for other in decision.halts
+        if other.kind not in decide.OWN_ACCOUNT
+        or (other.binding_id, other.binding_generation) in lives
+    )
+    for other in halts:
         held = operations.halt(db, other, by=operation.id, text=DELETED, now=now())
         waits = waits or held
     stands = replace(found, latest=operation.id)
     if found.state is ResourceState.MAKING:
         stands = replace(stands, state=ResourceState.FAILED, residue=True)
+    for each in left:
+        if each.state is ResourceState.MAKING:  # halted as well: its id is free again
+            begun = replace(each, state=ResourceState.FAILED, residue=True)
+            bindings.save(db, begun)
     instances.save(db, stands)
     operations.add(db, operation)
-    left = bindings.of_instance(db, found.instance_id, found.generation)
     work = Work(operation=operation, instance=stands, bindings=tuple(left), waits=waits)
-    return Recorded(stands, work, halted=decision.halts)
+    return Recorded(stands, work, halted=halts)
 
 
 def with_latest(

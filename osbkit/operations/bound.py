@@ -7,7 +7,7 @@ from typing import Any
 
 from osbkit.backends.contract import Bound, Endpoint, VolumeMount
 from osbkit.domain import MICROSECONDS, Json
-from osbkit.errors import Failed
+from osbkit.errors import BackendFault, Failed
 from osbkit.store.sealing import canonical
 from osbkit.telemetry import log
 
@@ -33,7 +33,7 @@ def answer(bound: Bound, requires: Sequence[str] | None = None, **about: str) ->
     Raises:
         Failed: what the offering does not announce; a platform would call the
             whole answer invalid, and delete the binding.
-        TypeError, ValueError: the backend returned what no platform reads.
+        BackendFault: the backend returned what no platform reads.
     """
     body: Json = {"credentials": exact(dict(bound.credentials))}
     warn(body["credentials"], about)
@@ -45,7 +45,7 @@ def answer(bound: Bound, requires: Sequence[str] | None = None, **about: str) ->
         body["syslog_drain_url"] = bound.syslog_drain_url
     if bound.route_service_url is not None:
         if not bound.route_service_url.startswith("https://"):
-            raise ValueError("Bound.route_service_url must begin with https://")
+            raise BackendFault("Bound.route_service_url must begin with https://")
         body["route_service_url"] = bound.route_service_url
     if requires is not None:
         require_announced(body, requires, about)
@@ -54,11 +54,12 @@ def answer(bound: Bound, requires: Sequence[str] | None = None, **about: str) ->
         metadata["expires_at"] = moment(bound.expires_at)
     if bound.renew_before is not None:
         if bound.expires_at is not None and bound.renew_before > bound.expires_at:
-            raise ValueError("Bound.renew_before must not be after expires_at")
+            raise BackendFault("Bound.renew_before must not be after expires_at")
         metadata["renew_before"] = moment(bound.renew_before)
     if metadata:
         body["metadata"] = metadata
-    canonical(body)
+    require_json(body, "a Bound's fields")
+    require_json(bound.facts, "a Bound's facts")
     expires = bound.expires_at
     return (
         body,
@@ -79,6 +80,17 @@ def require_announced(
         if name in body and permission not in requires:
             log.error("bind.not_announced", field=name, requires=permission, **about)
             raise Failed("The service gave more than its offering in the catalog says.")
+
+
+def require_json(value: Any, what: str) -> None:
+    """Raises BackendFault unless JSON can say it."""
+    try:
+        canonical(value)
+    except (TypeError, ValueError, RecursionError):  # its text may hold a value
+        raise BackendFault(
+            f"{what} must be JSON: objects with text as keys, lists, texts, finite"
+            " numbers, booleans and None"
+        ) from None
 
 
 def warn(credentials: Json, about: dict[str, str]) -> None:
@@ -108,7 +120,7 @@ def endpoint_of(endpoint: Endpoint) -> Json:
     """Spec: "Endpoint Object": ports are strings."""
     ports = [str(port) for port in endpoint.ports]
     if not ports or not all(PORTS.fullmatch(port) for port in ports):
-        raise ValueError("Endpoint.ports must hold numbers or ranges, at least one")
+        raise BackendFault("Endpoint.ports must hold numbers or ranges, at least one")
     return {"host": endpoint.host, "ports": ports, "protocol": endpoint.protocol}
 
 
@@ -129,5 +141,5 @@ def mount_of(mount: VolumeMount) -> Json:
 def moment(when: datetime) -> str:
     """Spec: "yyyy-mm-ddTHH:MM:SS.sZ", in UTC."""
     if when.tzinfo is None:
-        raise ValueError("a Bound's moments must carry a time zone")
+        raise BackendFault("a Bound's moments must carry a time zone")
     return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"

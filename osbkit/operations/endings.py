@@ -132,9 +132,11 @@ def ended(
 
 
 def _told(operation: Operation, failure: Failure) -> tuple[bool | None, bool | None]:
-    """Spec: the two fields belong to failed updates and deprovisions only."""
+    """Spec: the two fields belong to failed updates and deprovisions only; a platform
+    takes an instance for usable unless it is told otherwise."""
     if operation.kind is OperationKind.UPDATE:
-        return failure.usable, failure.repeatable
+        broken = failure.usable is None and not failure.clean
+        return False if broken else failure.usable, failure.repeatable
     if operation.kind is OperationKind.DEPROVISION:
         return failure.usable, None
     return None, None

@@ -32,14 +32,20 @@ from osbkit.domain import (
     OperationKind,
     Phase,
 )
-from osbkit.errors import Failed, LeaseLost, Refused, Unavailable, UpdateFailed
+from osbkit.errors import (
+    BackendFault,
+    Failed,
+    LeaseLost,
+    Refused,
+    Unavailable,
+    UpdateFailed,
+)
 from osbkit.operations import backoff, bound, endings, halting
 from osbkit.operations.endings import Failure
 from osbkit.operations.run import RecordedRun
 from osbkit.operations.work import Requests, Work
 from osbkit.store import operations
 from osbkit.store.rows import now
-from osbkit.store.sealing import canonical
 from osbkit.telemetry import log, trouble
 
 T = TypeVar("T")
@@ -245,6 +251,8 @@ class Executor:
                 return await self._back(handle, Failure(text=failed.description))
             except (LeaseLost, Interrupted):
                 raise
+            except BackendFault as fault:
+                return await self._faulty(handle, fault)
             except Exception as error:  # noqa: BLE001 (an author's code)
                 if not await self._again(handle, error):
                     return await self._back(handle, gave_up(handle.operation))
@@ -274,6 +282,25 @@ class Executor:
         await self._write(partial(operations.retry, operation=mine, attempt=attempt))
         handle.operation = replace(mine, attempt=attempt)
         return True
+
+    async def _faulty(self, handle: Handle, fault: BackendFault) -> Operation:
+        """The backend's code is wrong: calling it again would change nothing.
+
+        Raises:
+            Postponed: own account; the next version of the backend may do it.
+        """
+        operation = handle.operation
+        log.error(
+            "backend.fault",
+            operation=operation.id,
+            kind=operation.kind.value,
+            instance_id=operation.instance_id,
+            backend=operation.backend,
+            fix=str(fault),
+        )
+        if operation.kind in endings.OWN:
+            await self._postpone(operation)
+        return await self._back(handle, gave_up(operation))
 
     async def _postpone(self, operation: Operation) -> None:
         """Give the claim of own account back, until it is due again."""
@@ -349,7 +376,7 @@ class Executor:
     ) -> bound.Answer:
         given = await backend.bind(self._requests.bind(work), run)
         if not isinstance(given, Bound):
-            raise TypeError(f"{type(backend).__name__}.bind must return a Bound")
+            raise BackendFault(f"{type(backend).__name__}.bind must return a Bound")
         operation = work.operation
         return bound.answer(
             given,
@@ -525,13 +552,13 @@ def facts_of(returned: Any) -> Any:
     """What provision or update returned, as a JSON object or None.
 
     Raises:
-        TypeError: something else; the backend has a fault.
+        BackendFault: it is something else.
     """
     if returned is None:
         return None
     if not isinstance(returned, dict):
-        raise TypeError("a backend's facts must be a JSON object or None")
-    canonical(returned)
+        raise BackendFault("a backend's facts must be a JSON object or None")
+    bound.require_json(returned, "a backend's facts")
     return returned
 
 

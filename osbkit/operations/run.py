@@ -10,6 +10,8 @@ from typing import Any, Protocol
 
 from osbkit.backends.contract import Run
 from osbkit.domain import MICROSECONDS, Json, Operation
+from osbkit.errors import BackendFault
+from osbkit.operations.bound import require_json
 from osbkit.store import operations
 from osbkit.store.sealing import canonical
 from osbkit.telemetry import log
@@ -94,7 +96,9 @@ class RecordedRun(Run):
         if name in holder.steps:
             return holder.steps[name]["result"]
         # as a later attempt will read it; what is no JSON raises before it counts
-        result = json.loads(canonical(await call(*args)))
+        made = await call(*args)
+        require_json(made, f"what the step {name!r} returned")
+        result = json.loads(canonical(made))
         # at once, so that steps taken side by side do not lose each other
         holder.steps = done = holder.steps | {name: {"result": result}}
         await self._holder.store.write(
@@ -109,7 +113,7 @@ class RecordedRun(Run):
     def secret(self, name: str, *, length: int = 32) -> str:
         """See Run."""
         if not 16 <= length <= 128:
-            raise ValueError("run.secret: length must be between 16 and 128")
+            raise BackendFault("run.secret: length must be between 16 and 128")
         letters: list[str] = []
         block = 0
         while len(letters) < length:

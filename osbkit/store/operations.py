@@ -54,12 +54,8 @@ LATEST_OF_INSTANCE = (
     .where(instances.c.instance_id == sa.bindparam("instance_"))
 )
 LATEST_OF_BINDING = (
-    sa.select(instances.c.platform, bindings.c.state, bindings.c.ended_at, *SHOWN_)
-    .select_from(
-        bindings.join(
-            instances, instances.c.instance_id == bindings.c.instance_id
-        ).outerjoin(operations, operations.c.id == bindings.c.latest)
-    )
+    sa.select(bindings.c.platform, bindings.c.state, bindings.c.ended_at, *SHOWN_)
+    .select_from(bindings.outerjoin(operations, operations.c.id == bindings.c.latest))
     .where(bindings.c.instance_id == sa.bindparam("instance_"))
     .where(bindings.c.binding_id == sa.bindparam("binding_"))
 )

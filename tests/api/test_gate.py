@@ -121,9 +121,14 @@ async def test_refused_start_is_one_sentence_and_no_traceback(tmp_path, log):
             id="a key that is none",
         ),
         pytest.param(
+            {"database_url": SecretStr("oracle://u:hunter2@h/d")},
+            "OSBKIT_DATABASE_URL names 'oracle'",
+            id="a database that is not served",
+        ),
+        pytest.param(
             {"database_url": SecretStr("postgresql://u:hunter2@h/d")},
-            "OSBKIT_DATABASE_URL names 'postgresql'",
-            id="a database of a later version",
+            "OSBKIT_ENCRYPTION_KEYS is not set",
+            id="a server without keys",
         ),
     ],
 )
@@ -366,6 +371,18 @@ async def test_database_that_is_away_is_a_problem_of_readiness(served, monkeypat
         "status": "not ready",
         "problems": ["The broker's database does not answer."],
     }
+
+
+async def test_backend_that_hangs_does_not_hang_the_probe(served, monkeypatch):
+    async def hang() -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("osbkit.broker.PING", 0.0)
+    monkeypatch.setattr(served.backend, "ping", hang)
+    ready = await served.client.get("/health/ready")
+
+    assert ready.status_code == 503
+    assert "does not answer" in ready.json()["problems"][0]
 
 
 async def test_backend_that_does_not_answer_is_named_without_its_words(

@@ -206,6 +206,11 @@ class Binding:
     body: Json | None = None
 
     @property
+    def busy_or_there(self) -> bool:
+        """Whether it lives, or something runs on it."""
+        return self.state in {"making", "ready"} or self.running is not None
+
+    @property
     def running(self) -> Operation | None:
         """What the platform waits for."""
         return self.latest if self.latest and self.latest.live else None
@@ -231,6 +236,11 @@ class Instance:
     latest: Operation | None = None
     dashboard: str | None = None
     bindings: dict[str, Binding] = field(default_factory=dict)
+
+    @property
+    def busy_or_there(self) -> bool:
+        """Whether it lives, or something runs on it."""
+        return self.state in {"making", "ready"} or self.running is not None
 
     @property
     def plan(self) -> Plan:
@@ -381,6 +391,8 @@ class Model:
             case "update" if ending in {Ending.USABLE, Ending.UNUSABLE}:
                 usable = ending is Ending.USABLE
                 failure = Answer(500, usable=usable, repeatable=usable)
+            case "update" if ending is Ending.LEAVES:
+                failure = Answer(500, usable=False)  # it could not be taken back
             case "deprovision" if ending in {Ending.USABLE, Ending.UNUSABLE}:
                 failure = Answer(500, usable=ending is Ending.USABLE)
         operation.fail(failure, SENTENCE)
@@ -669,11 +681,9 @@ class Model:
         named = self._named(request)
         if named is not None:
             return Asked(request, (told(named),))
-        instance, found = self.instances.get(request.instance), self._binding(request)
-        if instance is None or instance.platform != request.platform:
-            return Asked(request, (UNKNOWN,))
+        found = self._binding(request)
         if found is None or found.platform != request.platform:
-            return Asked(request, (UNKNOWN,))  # of an earlier life of the instance id
+            return Asked(request, (UNKNOWN,))
         if found.state == "gone":  # by itself or with its instance
             return Asked(request, (Answer(200, holds=(("state", "succeeded"),)),))
         assert found.latest is not None

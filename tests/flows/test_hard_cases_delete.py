@@ -633,6 +633,49 @@ async def test_a_binding_that_a_failed_delete_revoked_is_gone(
     assert backend.left == set()
 
 
+async def test_a_delete_leaves_the_clean_up_after_an_earlier_binding_to_itself(
+    broker: Served, backend: ScriptedBackend
+) -> None:
+    """The binding's id was used again: the deletion revokes the later life only."""
+    await broker.put()
+    backend.next("bind", fail(Failed("The server is full."), leaves=True))
+    backend.next("unbind", fail(RuntimeError("away")))
+    is_error(await broker.bind(), 500)
+    assert (await broker.bind()).status_code == 201
+    assert len(backend.bindings) == 2
+
+    assert (await broker.delete()).status_code == 200
+    await broker.hurry()
+
+    assert backend.left == set()
+
+
+async def test_a_binding_that_a_failed_delete_halted_can_be_made_again(
+    broker: Served, backend: ScriptedBackend
+) -> None:
+    """Its creation has failed: what it left is cleaned up, and nothing conflicts."""
+    await broker.put(plan=ASYNC, flag=True)
+    await broker.quiet()
+    hold = Hold()
+    backend.next("bind", succeed(works="first", hold=hold))
+    await broker.bind(plan=ASYNC, flag=True)
+    await soon(hold.entered.wait())
+    backend.next("unbind", fail(Failed("The server is out of reach.")))
+    await broker.delete(flag=True)
+    await broker.quiet()
+    assert body_of(await broker.poll_binding())["state"] == "failed"
+
+    again = await broker.bind(plan=ASYNC, flag=True, parameters={"role": "other"})
+    assert again.status_code == 202
+    await broker.hurry()
+
+    assert (await broker.get_binding()).status_code == 200
+    assert len(backend.bindings) == 1
+    await broker.delete(flag=True)
+    await broker.quiet()
+    assert backend.left == set()
+
+
 # --- DELETE without the flag on an async plan ---------------------------------------
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from osbkit import Failed, Refused
+from osbkit import Bound, Description, Failed, Refused, telemetry
 from osbkit.backends.scripted import Behaviour, Hold, ScriptedBackend, fail, succeed
 from osbkit.domain import MICROSECONDS
 from osbkit.operations import backoff
@@ -443,10 +443,12 @@ async def test_a_delete_that_fails_on_a_failed_creation_is_cleaned_up_as_well(
 async def test_an_update_whose_roll_back_failed_is_taken_back_later(
     broker: Served, backend: ScriptedBackend
 ) -> None:
-    """UPD-10, CONC-02: until then nothing else changes the instance."""
+    """UPD-10, UPD-25, CONC-02: until then nothing else changes the instance."""
     await broker.put(parameters={"size": 1})
     backend.next("update", fail(Failed("Half.")), fail(RuntimeError(SECRET)))
-    is_error(await broker.patch(parameters={"size": 2}), 500)
+    told = is_error(await broker.patch(parameters={"size": 2}), 500)
+    assert told == {"description": "Half.", "instance_usable": False}
+    assert body_of(await broker.poll()) == {"state": "failed", **told}
     assert (await broker.row()).usable is False
 
     for answer in (await broker.patch(parameters={"size": 3}), await broker.bind()):
@@ -615,3 +617,67 @@ async def test_the_deadline_follows_from_plan_and_settings(
 
     left = (operation.deadline - operation.created_at) / MICROSECONDS
     assert left == pytest.approx(seconds, abs=1)
+
+
+# --- an author's mistakes -------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("mistake", "fix"),
+    [
+        pytest.param({"password": "x"}, "bind must return a Bound", id="no Bound"),
+        pytest.param(Bound(credentials={"at": object()}), "must be JSON", id="no JSON"),
+        pytest.param(
+            Bound(route_service_url="http://plain.example"), "https://", id="no TLS"
+        ),
+    ],
+)
+async def test_mistake_of_an_author_is_named_in_the_log_and_not_tried_again(
+    broker: Served,
+    backend: ScriptedBackend,
+    monkeypatch: pytest.MonkeyPatch,
+    mistake: Any,
+    fix: str,
+) -> None:
+    """Trying again changes nothing; the text is ours and holds no value."""
+    said: list[tuple[str, dict[str, Any]]] = []
+    monkeypatch.setattr(
+        telemetry.log, "error", lambda event, **more: said.append((event, more))
+    )
+    backend.next("bind", succeed(mistake))
+    await broker.put()
+    answer = await broker.bind()
+
+    assert is_error(answer, 500)
+    assert len(backend.made("bind")) == len(backend.made("unbind")) == 1
+    assert said[0][0] == "backend.fault"
+    assert fix in said[0][1]["fix"]
+
+
+async def test_check_that_hangs_is_given_up_and_records_nothing(
+    serve: Serve, backend: ScriptedBackend
+) -> None:
+    broker = await serve(sync_budget_required=0.001)
+    backend.next("check", succeed(hold=Hold()))
+    before = await broker.everything()
+
+    assert is_error(await broker.put(), 503)
+    assert await broker.everything() == before
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        Description(labels={"a": 1}),  # type: ignore[dict-item]
+        Description(attributes=[1]),  # type: ignore[arg-type]
+    ],
+    ids=lambda shown: str(shown),
+)
+async def test_description_that_is_no_text_is_left_out(
+    serve: Serve, shown: Description
+) -> None:
+    broker = await serve(backends={"queue": ScriptedBackend(shown=shown)})
+    answer = await broker.put()
+
+    assert answer.status_code == 201
+    assert body_of(answer) == {}

@@ -508,6 +508,19 @@ async def test_an_id_is_free_for_all_platforms_once_it_is_deleted(
     assert names[0] != names[1]
 
 
+async def test_what_an_id_was_to_its_last_platform_is_not_told_to_the_next(
+    serve: Serve, tmp_path: Path
+) -> None:
+    mine, theirs = await two_platforms(serve, tmp_path)
+    await mine.put()
+    await mine.bind()
+    await mine.delete()
+    await theirs.put()
+
+    is_error(await theirs.poll_binding(), 404)
+    assert body_of(await mine.poll_binding()) == {"state": "succeeded"}
+
+
 async def test_a_binding_id_is_unique_within_its_instance_only(
     broker: Served, backend: ScriptedBackend
 ) -> None:

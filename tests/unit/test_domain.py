@@ -149,7 +149,6 @@ SEALED = {"password": SECRET}
     "record",
     [
         an_instance(parameters=SEALED, context=SEALED, facts=SEALED),
-        an_instance(parameters=SEALED).attributes,
         a_binding(
             parameters=SEALED,
             context=SEALED,

@@ -38,9 +38,7 @@ class Minimal(ServiceBackend[Size, Role]):
 
 
 class Complete(Minimal):
-    """Every verb, and a narrower model of one plan."""
-
-    plan_parameters: ClassVar = {"small": Small}
+    """Every verb."""
 
     async def check(self, request: Any) -> None: ...
 
@@ -52,6 +50,22 @@ class Complete(Minimal):
         return Bound()
 
     async def unbind(self, request: Any, run: Any) -> None: ...
+
+
+class Narrower(Complete):
+    """A model of its own for one plan."""
+
+    plan_parameters: ClassVar = {"small": Small}
+
+
+class Plain(Complete):
+    """Verbs without `async`, and a `describe` with it."""
+
+    def provision(self, request: Any, run: Any) -> None: ...  # type: ignore[override]
+
+    def check(self, request: Any) -> None: ...  # type: ignore[override]
+
+    async def describe(self, instance: Any) -> Any: ...  # type: ignore[override]
 
 
 class Between(Minimal, Generic[P]):
@@ -152,7 +166,7 @@ def test_verbs_that_an_author_wrote_are_known_by_key():
 
 
 def test_plan_with_a_model_of_its_own_is_read_by_it():
-    registry = Registry({"queue": Complete()})
+    registry = Registry({"queue": Narrower()})
 
     assert registry.instance_model("queue", "small") is Small
     assert registry.instance_model("queue", "large") is Size
@@ -160,7 +174,7 @@ def test_plan_with_a_model_of_its_own_is_read_by_it():
 
 
 def test_models_of_a_catalog_are_those_of_each_plans_backend():
-    registry = Registry({"queue": Complete(), "queue/any": Untyped()})
+    registry = Registry({"queue": Narrower(), "queue/any": Untyped()})
     plans = [plan("1", "small"), plan("2", "large"), plan("3", "any")]
     catalog = a_catalog(
         offering("s", "queue", plans), offering("o", "other", [plan("4", "x")])
@@ -273,6 +287,12 @@ MISFITS: list[Any] = [
         ["backend 'queue' serves no plan"],
         id="a key that another hides",
     ),
+    pytest.param(
+        {"queue": Narrower()},
+        QUEUE,
+        ["plan_parameters of backend 'queue' names 'small'", "it serves: tiny"],
+        id="a model for a plan that is not there",
+    ),
 ]
 
 
@@ -282,6 +302,17 @@ def test_misfit_is_one_finding_that_names_the_fix(backends, catalog, words):
 
     for word in words:
         assert word in found
+
+
+def test_methods_that_are_async_or_not_as_they_must_be_are_found_at_once():
+    assert findings({"queue": Plain()}, a_catalog(QUEUE)) == [
+        *(
+            f"Plain.{method} (backend 'queue') is a plain function: write `async def`,"
+            " or subclass BlockingBackend and give threaded(…) of it"
+            for method in ("check", "provision")
+        ),
+        "Plain.describe (backend 'queue') is `async def`: write `def`",
+    ]
 
 
 def test_every_missing_verb_is_found_at_once_with_the_flag_that_waives_it():

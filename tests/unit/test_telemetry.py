@@ -175,6 +175,18 @@ def test_trouble_tells_type_and_place_and_never_the_text():
     assert "password" not in str(told)
 
 
+def test_trouble_in_a_library_tells_the_line_that_called_it_and_what_led_to_it():
+    with pytest.raises(ValueError, match="Expecting") as caught:
+        json.loads("a password")
+    caught.value.__cause__ = KeyError("a password")
+
+    told = trouble(caught.value)
+    assert told["because"] == "KeyError"
+    assert "/json/" in told["where"]
+    assert told["called_at"].startswith(f"{__file__}:")
+    assert "password" not in str(told)
+
+
 def test_trouble_that_was_never_raised_has_no_place():
     assert trouble(ValueError("x")) == {"trouble": "ValueError", "where": "unknown"}
 

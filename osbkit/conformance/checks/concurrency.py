@@ -5,6 +5,8 @@ the sections of deprovisioning and unbinding; here are the other encounters.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 from osbkit.conformance import wants
 from osbkit.conformance.catalog import Json, Plan
@@ -159,11 +161,10 @@ async def equal_provisions_make_one_instance(target: Target) -> None:
     for plan in _quick_and_slow(target, wants.usable, wants.gives_202):
         instance = target.instance(plan)
         sent = target.provision_body(plan)
-        _expect_one_made(
-            await asyncio.gather(
-                *(instance.provision(body=sent) for _ in range(TIMES)),
-            )
+        answers = await asyncio.gather(
+            *(instance.provision(body=sent) for _ in range(TIMES))
         )
+        await _expect_one_made(answers, partial(instance.provision, body=sent))
 
 
 @check("CONC-06", advice=LOOK_UP)
@@ -192,9 +193,8 @@ async def equal_binds_make_one_binding(target: Target) -> None:
         instance = await target.provisioned(plan)
         binding = instance.binding()
         sent = target.bind_body(plan)
-        _expect_one_made(
-            await asyncio.gather(*(binding.bind(body=sent) for _ in range(TIMES)))
-        )
+        answers = await asyncio.gather(*(binding.bind(body=sent) for _ in range(TIMES)))
+        await _expect_one_made(answers, partial(binding.bind, body=sent))
 
 
 @check("CONC-04", advice="Make every binding that was accepted, or refuse it.")
@@ -246,10 +246,18 @@ def _expect_well(answers: list[Exchange], allowed: set[int]) -> None:
     )
 
 
-def _expect_one_made(answers: list[Exchange]) -> None:
-    """Equal PUTs: one makes it, the others find it."""
+async def _expect_one_made(
+    answers: list[Exchange], repeat: Callable[[], Awaitable[Exchange]]
+) -> None:
+    """Equal PUTs: one makes it, the others find it.
+
+    Several 201 are a sign of several makers. They are none with a broker that answers
+    201 to a later repeat, too: that is the fault of its repeats (PROV-07, BIND-07).
+    """
     _expect_well(answers, {200, 201, 202, 409})
     made = [each for each in answers if each.status == 201]
+    if len(made) > 1 and (await repeat()).status == 201:
+        skip("each repeat is answered 201: no answer tells how many were made")
     expect(len(made) <= 1, f"{len(made)} of {TIMES} are answered 201", *made)
     expect(
         any(each.good for each in answers),

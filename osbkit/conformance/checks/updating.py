@@ -37,6 +37,7 @@ from osbkit.conformance.wants import Want
 TRIED = 3  # plans at most
 PARTS = ("labels", "attributes")  # of metadata
 TELLING = frozenset({"provision", "update", "fetch instance"})
+NO_ENDPOINT = frozenset({404, 405, 501})
 STRANGER = "osb-conformance-unknown"
 
 SAME = "Answer the same PATCH with 202 and its operation until the update has ended."
@@ -63,9 +64,37 @@ refuses_updates = Want(
 # --- what the checks share -----------------------------------------------------------
 
 
-def updatable(target: Target) -> Plan:
-    """A plan whose instances can be updated, if there is one."""
-    return target.plan(wants.updates if target.plans(wants.updates) else wants.usable)
+async def to_be_updated(target: Target) -> Instance:
+    """An instance of a plan whose instances can be updated, if there is one.
+
+    Raises:
+        Skip: the broker has no updates, and does not say that it has.
+    """
+    want = wants.updates if target.plans(wants.updates) else wants.usable
+    instance = await target.provisioned(target.plan(want))
+    await expect_endpoint(instance)
+    return instance
+
+
+async def expect_endpoint(instance: Instance) -> None:
+    """Updates need not be offered; whatever the catalog announces must be there.
+
+    Raises:
+        Skip: there is no such endpoint, and nothing announces one.
+    """
+    if any(map(announces_updates, instance.target.catalog.plans)):
+        return
+    answer = await instance.update()
+    await instance.ended(answer)
+    if answer.status in NO_ENDPOINT:
+        skip(f"Instances cannot be updated: PATCH is answered {answer.status}.")
+
+
+def announces_updates(plan: Plan) -> bool:
+    """Whether the catalog, or an update that succeeded, says that there are some."""
+    schema = plan.schema("service_instance", "update") is not None
+    told = plan.updateable or plan.offering.context_updates or schema
+    return told or plan.facts.update.succeeded
 
 
 def siblings(target: Target, plan: Plan) -> list[Plan]:
@@ -311,8 +340,8 @@ def failed_update_tells_what_can_be_done(seen: Exchange) -> None:
 async def plan_stays_without_plan_id(target: Target) -> None:
     """An update without plan_id leaves the instance on its plan, also on the one to
     which it was changed before."""
-    plan = updatable(target)
-    instance = await target.provisioned(plan)
+    instance = await to_be_updated(target)
+    plan = instance.plan
     changes: list[Json] = [{}]
     if can_be_fetched(instance) and new_parameters.holds(plan):
         changes.append(plan.facts.update_change)
@@ -388,9 +417,9 @@ async def _with_parameters(target: Target) -> Instance:
 @check("UPD-06", advice="Look for service_id before anything is changed: 400.")
 async def update_needs_service_id(target: Target) -> None:
     """An update without service_id is answered 400."""
-    plan = updatable(target)
-    instance = await target.provisioned(plan)
-    answer = await instance.update(service_id=OMIT, **plan.facts.update_change)
+    instance = await to_be_updated(target)
+    change = instance.plan.facts.update_change
+    answer = await instance.update(service_id=OMIT, **change)
     expect_status(answer, 400)
 
 
@@ -398,8 +427,8 @@ async def update_needs_service_id(target: Target) -> None:
 async def update_to_unknown_plans_is_refused(target: Target) -> None:
     """An update that names an unknown offering, an unknown plan, or a plan of another
     offering is refused."""
-    plan = updatable(target)
-    instance = await target.provisioned(plan)
+    instance = await to_be_updated(target)
+    plan = instance.plan
     wrong = {
         "an unknown service_id": {"service_id": str(uuid.uuid4())},
         "an empty service_id": {"service_id": ""},
@@ -416,9 +445,8 @@ async def update_to_unknown_plans_is_refused(target: Target) -> None:
 async def instance_keeps_its_offering(target: Target) -> None:
     """An update that names another offering than the instance's is refused, with a
     plan of that offering and without one."""
-    plan = updatable(target)
-    other = target.stranger(plan)
-    instance = await target.provisioned(plan)
+    instance = await to_be_updated(target)
+    other = target.stranger(instance.plan)
     offering = {"service_id": other.offering.id}
     alone = await instance.update(**offering)
     expect_rejected(alone, said="another offering")
@@ -429,8 +457,8 @@ async def instance_keeps_its_offering(target: Target) -> None:
 @check("UPD-21", "CT-05", advice="Look at the JSON type of every field that is read.")
 async def wrong_types_are_not_updated_to(target: Target) -> None:
     """An update with a field of another JSON type than specified is answered 400."""
-    plan = updatable(target)
-    instance = await target.provisioned(plan)
+    instance = await to_be_updated(target)
+    plan = instance.plan
     wrong: list[tuple[str, str, Any]] = [
         ("service_id", "a number", 1),
         ("service_id", "an array", [plan.offering.id]),
@@ -449,7 +477,7 @@ async def wrong_types_are_not_updated_to(target: Target) -> None:
 @check("UPD-19", advice="Answer 404 to the PATCH of what does not exist.")
 async def unknown_instance_is_not_updated(target: Target) -> None:
     """An update of an instance that never was is refused, and makes none."""
-    plan = updatable(target)
+    plan = (await to_be_updated(target)).plan
     instance = target.instance(plan)
     answer = await instance.update(**plan.facts.update_change)
     never, left = await target.instance(plan).delete(), await instance.delete()
@@ -544,7 +572,9 @@ async def _refused_changes(target: Target) -> list[tuple[Plan, Plan, Exchange]]:
         plans = target.plans(wants.usable, want)
         plans = [each for each in plans if siblings(target, each)]
         if plans:
-            found += await _refused_from(await target.provisioned(plans[0]))
+            instance = await target.provisioned(plans[0])
+            await expect_endpoint(instance)
+            found += await _refused_from(instance)
     if not found:
         skip("Every change of plan that was tried was accepted.")
     return found
@@ -672,11 +702,10 @@ def _plan_alone(target: Target) -> list[Part]:
 async def update_of_nothing_is_no_mistake(target: Target) -> None:
     """An update that changes nothing is answered 2xx or 422: the service_id alone, and
     with the plan that the instance has."""
-    plan = updatable(target)
-    instance = await target.provisioned(plan)
+    instance = await to_be_updated(target)
     for why, fields in {
         "the service_id alone": {},
-        "the plan from before": {"plan_id": plan.id},
+        "the plan from before": {"plan_id": instance.plan.id},
     }.items():
         answer = await instance.update(**fields)
         await instance.ended(answer)

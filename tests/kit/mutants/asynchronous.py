@@ -94,6 +94,7 @@ MUTANTS = [
             "false_is_as_absent",
             "no_202_without_the_flag",
             "other_text_is_not_true",
+            "provisioning_needs_the_flag",
         ),
         change=instead("provision", takes_silence_for_true),
     ),

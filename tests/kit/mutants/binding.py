@@ -418,7 +418,6 @@ MUTANTS = [
             "repeat_of_a_binding_is_200",
             "repeat_of_a_binding_is_not_201",
             "repeated_rotation_is_the_same",
-            "equal_binds_make_one_binding",
         ),
         change=_repeated(_as_created, _was_at_once),
     ),

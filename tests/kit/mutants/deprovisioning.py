@@ -154,6 +154,7 @@ MUTANTS = [
             "second_deprovision_is_410",
             "deprovision_with_bindings_left",
             "repeat_makes_nothing",
+            "unknown_instances_are_404",
         ),
         change=instead("deprovision", _does_nothing),
     ),

@@ -11,7 +11,6 @@ from tests.kit.matrix import (
     instead,
     refuses,
     status,
-    without,
 )
 from tests.kit.reference import Answer, Asked, ReferenceBroker, Refusal, Thing
 
@@ -116,7 +115,7 @@ MUTANTS = [
     Mutant(
         "usable_is_a_text",
         "A rejected update tells in words whether the instance is usable.",
-        fails=("instance_usable_has_its_place",),
+        fails=("instance_usable_has_its_place", "failed_update_tells_what_can_be_done"),
         change=answers("PATCH instance", 400, fields(instance_usable="true")),
     ),
     Mutant(
@@ -128,14 +127,17 @@ MUTANTS = [
     Mutant(
         "repeatable_is_a_number",
         "A rejected update tells with a number whether it can be repeated.",
-        fails=("update_repeatable_has_its_place",),
+        fails=(
+            "update_repeatable_has_its_place",
+            "failed_update_tells_what_can_be_done",
+        ),
         change=answers("PATCH instance", 400, fields(update_repeatable=1)),
     ),
     Mutant(
-        "error_without_description",
-        "A 404 has no description.",
-        fails=("error_explains_itself",),
-        change=answers("", 404, without("description")),
+        "errors_are_lists",
+        "The body of a 404 is a list.",
+        fails=("errors_are_objects",),
+        change=answers("GET instance", 404, body(b'["not found"]')),
     ),
     Mutant(
         "conflict_is_concurrency",

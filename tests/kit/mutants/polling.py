@@ -209,7 +209,10 @@ MUTANTS = [
     Mutant(
         "repeatable_is_text",
         "A failed update is repeatable as a text.",
-        fails=("update_repeatable_tells_of_a_failure",),
+        fails=(
+            "update_repeatable_tells_of_a_failure",
+            "failed_update_tells_what_can_be_done",
+        ),
         change=told(POLL, "failed", fields(update_repeatable="yes"), "update"),
     ),
     Mutant(
