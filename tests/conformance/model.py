@@ -364,12 +364,18 @@ class Model:
     # --- the service --------------------------------------------------------------
 
     @property
+    def resources(self) -> Iterator[Instance | Binding]:
+        """Every instance and every binding."""
+        for instance in self.instances.values():
+            yield instance
+            yield from instance.bindings.values()
+
+    @property
     def live(self) -> Iterator[Operation]:
         """What runs."""
-        for instance in self.instances.values():
-            for one in (instance, *instance.bindings.values()):
-                if one.running is not None:
-                    yield one.running
+        for one in self.resources:
+            if one.running is not None:
+                yield one.running
 
     def operation(self, key: Key) -> Operation:
         """What runs on a resource."""
@@ -452,9 +458,9 @@ class Model:
         """What failures have left behind is removed."""
         for instance in self.instances.values():
             instance.restoring = False
-            for one in (instance, *instance.bindings.values()):
-                if one.cleanup:
-                    one.residue = one.cleanup = False
+        for one in self.resources:
+            if one.cleanup:
+                one.residue = one.cleanup = False
 
     # --- requests -----------------------------------------------------------------
 
@@ -578,14 +584,16 @@ class Model:
             return Asked(request, faults)
         if all(found.asked.get(name) == value for name, value in target.items()):
             return Asked(request, (Answer(200, holds=dashboard_of(found)),))
-        mode = PLANS[target.get("plan_id", found.asked["plan_id"])].mode
-        return self._begin(request, found, None, mode, **target)
+        plan: str = target.get("plan_id", found.plan.name)
+        return self._begin(request, found, None, PLANS[plan].mode, **target)
 
     def _changes(
         self, request: Request, found: Instance
     ) -> tuple[tuple[Answer, ...], Json]:
         """What is wrong with a PATCH, and what it leads to."""
-        body, faults, target = request.body, [], {}
+        body = request.body
+        faults: list[Answer] = []
+        target: Json = {}
         wanted = body.get("plan_id") or found.plan.name
         plan = PLANS.get(wanted)
         if body["service_id"] != found.plan.offering:
@@ -726,7 +734,7 @@ class Model:
     def _bind(self, request: Request) -> Asked:
         """Spec: "Binding", "Binding Rotation", Response."""
         body = request.body
-        rotates = body.get("predecessor_binding_id")
+        rotates: str | None = body.get("predecessor_binding_id")
         if not rotates and not (body.get("service_id") and body.get("plan_id")):
             return Asked(request, (BAD,))
         instance = self.instances.get(request.instance)

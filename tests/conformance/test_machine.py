@@ -59,8 +59,15 @@ class Scene:
         self.broker: Stepping = self.run(self._started())
 
     def run(self, work: Any) -> Any:
-        """Run something in the loop."""
-        return self._runner.run(work)
+        """Run something in the loop.
+
+        Raises:
+            Difference: it does not come to rest.
+        """
+        try:
+            return self._runner.run(work)
+        except TimeoutError as error:
+            raise Difference("something moves, and does not stop") from error
 
     def number(self) -> int:
         """A number that no sequence had: ids are never met again."""
@@ -215,7 +222,7 @@ class Machine(RuleBasedStateMachine):
                 stranger=False,
                 flag=True,
                 slip=0,
-                ending=Ending.WELL,
+                ending=each.ending if number else Ending.WELL,
             )
             self.put(smooth)
             self.put_binding(smooth)
@@ -409,6 +416,7 @@ class Machine(RuleBasedStateMachine):
 
     def send(self, request: Request, ending: Ending | None) -> None:
         """Send a request; what it begins ends at once unless it is held."""
+        self.broken = True  # until the answer is judged
         note(f"# {request} {ending}")
         asked = self.model.ask(request)
         if asked.operation is not None and asked.began and ending is not None:
@@ -430,6 +438,7 @@ class Machine(RuleBasedStateMachine):
 
     def do(self, work: Any) -> None:
         """Do something else, and judge what it brought about."""
+        self.broken = True
         self.scene.run(work)
         self.judge()
 
@@ -448,8 +457,8 @@ class Machine(RuleBasedStateMachine):
         runs = {operation.key for operation in self.model.live}
         held = set(self.broker.steps.held)
         if runs != held:
-            self.broken = True
             raise Difference(f"the model says {runs} run; inside are {held}")
+        self.broken = False
 
     def compare(self, asked: Asked, answer: httpx.Response) -> None:
         """Hold one answer against what is allowed."""
@@ -467,7 +476,6 @@ class Machine(RuleBasedStateMachine):
 
     def differ(self, asked: Asked, what: str) -> None:
         """Tell of a difference."""
-        self.broken = True
         raise Difference(f"{asked.request}\n{what}")
 
     # --- the end ------------------------------------------------------------------
@@ -497,10 +505,11 @@ class Machine(RuleBasedStateMachine):
             assert instance.state in {"gone", "failed"}
         while self.broker.cleanups:
             self.do(self.broker.clean(well=True))
+        self.broken = True
         left = self.scene.run(self.broker.left())
         if left:
-            self.broken = True
             raise Difference(f"this is left: {left}")
+        self.broken = False
 
 
 CHANGING = frozenset({"provision", "update", "deprovision", "bind", "unbind"})

@@ -257,7 +257,7 @@ async def _expect_one_made(
     _expect_well(answers, {200, 201, 202, 409})
     made = [each for each in answers if each.status == 201]
     if len(made) > 1 and (await repeat()).status == 201:
-        skip("each repeat is answered 201: no answer tells how many were made")
+        skip("Each repeat is answered 201: no answer tells how many were made.")
     expect(len(made) <= 1, f"{len(made)} of {TIMES} are answered 201", *made)
     expect(
         any(each.good for each in answers),
