@@ -11,6 +11,7 @@ What is not installed is skipped, and is a failure where CI=true.
 """
 
 import atexit
+import importlib.util
 import os
 import secrets
 import shutil
@@ -263,14 +264,20 @@ INSTALLED: dict[str, Callable[[], object]] = {
 }
 
 
+DRIVERS = {"postgresql": ("asyncpg", "psycopg"), "mariadb": ("asyncmy", "pymysql")}
+
+
 def require(kind: str) -> None:
-    """Skip, or fail in CI, where a server is not installed."""
-    if INSTALLED[kind]():
-        return
-    missing = f"{kind} is not installed (apt-get install {PACKAGES[kind]})"
-    if os.environ.get("CI") == "true":
+    """Skip, or fail in CI, where a server or its drivers are not installed."""
+    missing = ""
+    if not INSTALLED[kind]():
+        missing = f"{kind} is not installed (apt-get install {PACKAGES[kind]})"
+    elif not all(importlib.util.find_spec(name) for name in DRIVERS[kind]):
+        missing = f"the drivers of {kind} are not installed (scripts/setup)"
+    if missing and os.environ.get("CI") == "true":
         pytest.fail(missing)
-    pytest.skip(missing)
+    if missing:
+        pytest.skip(missing)
 
 
 @cache
