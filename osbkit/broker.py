@@ -42,7 +42,8 @@ from osbkit.operations.engines import EmbeddedEngine
 from osbkit.operations.work import Requests
 from osbkit.settings import Settings
 from osbkit.store import served
-from osbkit.store.migrate import file_of
+from osbkit.store.address import file_of, server_of
+from osbkit.store.server import ServerStore
 from osbkit.store.sqlite import SqliteStore
 from osbkit.telemetry import log, trouble
 
@@ -285,11 +286,15 @@ class Broker:
 
     async def _open_store(
         self, settings: Settings, stack: AsyncExitStack
-    ) -> SqliteStore:
-        keys = settings.encryption_keys
-        store = SqliteStore(
-            file_of(settings.database_url.get_secret_value()),
-            None if keys is None else keys.get_secret_value(),
+    ) -> SqliteStore | ServerStore:
+        url = settings.database_url.get_secret_value()
+        secret = settings.encryption_keys
+        keys = None if secret is None else secret.get_secret_value()
+        server = server_of(url)
+        store: SqliteStore | ServerStore = (
+            SqliteStore(file_of(url), keys)
+            if server is None
+            else ServerStore(server, keys)
         )
         await store.open()
         stack.push_async_callback(store.close)

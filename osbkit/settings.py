@@ -104,7 +104,8 @@ class Settings(BaseSettings):
     database_url: SecretStr = Field(
         SecretStr("sqlite:///osbkit.db"),
         min_length=1,
-        description="a database URL such as sqlite:///osbkit.db",
+        description="a database URL such as sqlite:///osbkit.db or"
+        " postgresql://user@host/database",
     )
     engine: Literal["auto", "embedded"] = Field(
         "auto", description="auto or embedded; this version has no distributed engine"

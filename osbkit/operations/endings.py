@@ -350,16 +350,45 @@ OWN = frozenset({OperationKind.CLEANUP, OperationKind.SWEEP})
 
 
 def stopped(db: sa.Connection, operation: Operation) -> bool:
-    """A halted call has really returned.
+    """A call has really returned that was halted, or whose claim was lost.
 
-    When what halted it could not wait (its lease had run out), the late effect is
-    swept by name: the generation makes sure that it meets nothing new.
+    When what came after it could not wait (its lease had run out), the late effect
+    is swept by name: the generation makes sure that it meets nothing new.
 
     Returns:
         whether a sweep was recorded.
     """
     moment = now()
     late = operations.stopped(db, operation.id, moment)
-    if late:
+    if late or _outlived(db, operation):
         add_sweep(db, operation, moment)
-    return late
+        return True
+    return False
+
+
+def _outlived(db: sa.Connection, operation: Operation) -> bool:
+    """Whether another runner took an operation over, and what it made is removed."""
+    if operation.kind not in {OperationKind.PROVISION, OperationKind.BIND}:
+        return False
+    row = operations.show(db, operation.id)
+    if row is not None and (row.fence == operation.fence or row.stop_asked):
+        return False
+    instance = instances.find(db, operation.instance_id)
+    if instance is None:
+        return False
+    if instance.generation != operation.generation or instance.ended_at is not None:
+        return True
+    if operation.binding_id is not None:
+        binding = bindings.find(db, operation.instance_id, operation.binding_id)
+        if (
+            binding is None
+            or binding.generation != operation.binding_generation
+            or binding.ended_at is not None
+        ):
+            return True
+    return any(
+        other.kind in {OperationKind.DEPROVISION, OperationKind.UNBIND}
+        and other.live
+        and other.binding_id in {None, operation.binding_id}
+        for other in operations.open_of(db, operation.instance_id)
+    )

@@ -4,10 +4,21 @@ The operations table is the only truth; an engine is told of new rows, claims wh
 is due, and hands out results to those who wait. `EmbeddedEngine` does it with
 asyncio tasks in the serving process.
 
+On a store that other processes share (`store.alone` is false) leases decide. A look
+at the table every `WATCH` seconds finds
+
+    due, held by nobody          claimed, by the one process that comes first
+    held by us, and stop asked   its call is to return
+    ours no longer               its call is to return: another runs it
+    held by us, but not running  claimed again: a COMMIT's answer was lost
+
+and a call whose lease could not be renewed is to return before another may begin.
+
 Units: spans are seconds; moments in records are microseconds.
 """
 
 import asyncio
+import contextlib
 import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -35,6 +46,7 @@ from osbkit.operations.execute import (
 )
 from osbkit.operations.work import Requests, Work, load
 from osbkit.store import bindings, instances, operations
+from osbkit.store.operations import Glance
 from osbkit.store.rows import now
 from osbkit.telemetry import log, trouble
 
@@ -44,6 +56,10 @@ MAX_CLAIMS = 5
 SUSPECT = 2
 SUSPICION = 30.0
 POLL = 0.5
+WATCH = 1.0
+MARGIN = LEASE / 3
+"""What is left of a lease when its holder gives up."""
+FORSAKEN = 3600.0
 HOUSEKEEPING = 3600.0
 TOMBSTONE_DAYS = 90
 DAY = 86_400 * MICROSECONDS
@@ -76,6 +92,9 @@ class EmbeddedEngine:
         self._handles: dict[str, Handle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._suspects: set[str] = set()
+        self._odd: set[str] = set()
+        self._looking = False
         self._stopping = asyncio.Event()
         self._waiting: set[Callable[[], None]] = set()
         self._executor = Executor(
@@ -105,6 +124,8 @@ class EmbeddedEngine:
             return  # it is in the table: the next start takes it up
         loop = asyncio.get_running_loop()
         handle = Handle(work, self._store, loop)
+        if not self._store.alone and self._is_over(handle):
+            return  # the COMMIT took so long that another may have it; see _watch
         self._handles[work.operation.id] = handle
         self._spawn(self._drive(handle))
 
@@ -197,13 +218,18 @@ class EmbeddedEngine:
         Holding the lock file of a SQLite database proves that no other process
         runs its operations, so nothing has to wait for a lease.
         """
+        if not self._store.alone:
+            self._spawn(self._watch())
+            self._spawn(self._heart())
+            self._spawn(self._housekeeping())
+            return
         await self._store.write(settle_halted, long=True)
         live = await self._store.read(operations.all_open)
         for operation in live:
             if operation.owner is None and (operation.run_at or 0) > now():
                 self._later(operation)
         due = [one for one in live if one.id not in self._timers]
-        suspects = [one for one in due if one.claims >= SUSPECT]
+        suspects = [one.id for one in due if one.claims >= SUSPECT]
         await asyncio.gather(
             *(self._claim(one.id) for one in due if one.claims < SUSPECT)
         )
@@ -211,19 +237,20 @@ class EmbeddedEngine:
         self._spawn(self._heart())
         self._spawn(self._housekeeping())
 
-    async def _one_by_one(self, suspects: list[Operation]) -> None:
+    async def _one_by_one(self, suspects: list[str]) -> None:
         """Take up what was running when the process died, more than once.
 
         One of them may have killed it; side by side the others would be counted,
         and parked, with it.
         """
-        for operation in suspects:
+        for operation_id in suspects:
             if self._stopping.is_set():
                 return
-            await self._claim(operation.id)
-            handle = self._handles.get(operation.id)
+            await self._claim(operation_id)
+            handle = self._handles.get(operation_id)
             if handle is not None:
                 await self._until_done(handle, SUSPICION)
+            self._suspects.discard(operation_id)
 
     def leave(self) -> None:
         """The process was told to stop: nobody waits any longer."""
@@ -263,25 +290,32 @@ class EmbeddedEngine:
         if not self._stopping.is_set():
             self._spawn(self._claim(operation_id))
 
-    async def _claim(self, operation_id: str) -> None:
+    async def _claim(self, operation_id: str, *, again: bool = False) -> None:
+        """Claim a row if it is live; `again` if we hold it and do not run it."""
         try:
             found = await self._store.read(
                 partial(operations.find, operation_id=operation_id)
             )
             if found is not None and found.live:
-                await self._take_up(found)
+                await self._take_up(found, again)
         except LeaseLost:
             return
         except Unavailable:
             loop = asyncio.get_running_loop()
             self._timers[operation_id] = loop.call_later(RENEW, self._due, operation_id)
 
-    async def _take_up(self, operation: Operation) -> None:
+    async def _take_up(self, operation: Operation, again: bool) -> None:
         """Claim a row that nobody runs, and go on with it."""
         if operation.id in self._handles:
             return
         work = await self._store.write(
-            partial(take_up, operation=operation, owner=self.owner)
+            partial(
+                take_up,
+                operation=operation,
+                owner=self.owner,
+                alone=self._store.alone,
+                again=again,
+            )
         )
         if work is None:
             log.error(
@@ -338,9 +372,13 @@ class EmbeddedEngine:
         if self._store.closing:
             handle.done.cancel()
             return
-        found = await self._store.read(
-            partial(operations.show, operation_id=handle.operation.id)
-        )
+        try:
+            found = await self._store.read(
+                partial(operations.show, operation_id=handle.operation.id)
+            )
+        except Unavailable:
+            handle.done.cancel()
+            return
         if found is not None:
             handle.end(found)
 
@@ -372,7 +410,7 @@ class EmbeddedEngine:
         """Wait until a call of this process has returned, at most `seconds`."""
         handle = self._handles.get(operation_id)
         if handle is None:
-            await asyncio.sleep(min(seconds, 0.05))
+            await asyncio.sleep(min(seconds, 0.05 if self._store.alone else seconds))
             return
         waiting = asyncio.ensure_future(handle.returned.wait())
         try:
@@ -385,17 +423,101 @@ class EmbeddedEngine:
         while not await self._pause(RENEW):
             if not self._handles:
                 continue
+            held = tuple(self._handles.values())
             until = now() + int(LEASE * MICROSECONDS)
             try:
-                stop = await self._store.write(
-                    partial(operations.renew, owner=self.owner, until=until), long=True
-                )
-            except Unavailable:
+                async with asyncio.timeout(None if self._store.alone else RENEW):
+                    stop = await self._store.write(
+                        partial(operations.renew, owner=self.owner, until=until),
+                        long=True,
+                    )
+            except (Unavailable, TimeoutError):
                 continue
+            for renewed in held:
+                renewed.until = until
             for operation_id in stop:
                 handle = self._handles.get(operation_id)
                 if handle is not None:
                     handle.interrupt(Reason.HALTED)
+
+    # --- a table that others share --------------------------------------------------
+
+    async def _watch(self) -> None:
+        """Let go in time, whether or not the database answers; and look around."""
+        while not await self._pause(WATCH):
+            for handle in tuple(self._handles.values()):
+                if self._is_over(handle):
+                    handle.interrupt(Reason.LOST)
+            if not self._looking:
+                self._spawn(self._look_around())
+
+    def _is_over(self, handle: Handle) -> bool:
+        """Whether a lease is so near its end that another may soon claim it."""
+        return handle.until - now() < MARGIN * MICROSECONDS
+
+    async def _look_around(self) -> None:
+        """Compare the table with what runs here."""
+        self._looking = True
+        try:
+            before = frozenset(self._handles)
+            seen = await self._store.read(
+                partial(operations.glance, owner=self.owner, now=now())
+            )
+            self._compare(before, seen)
+        except Unavailable:
+            return
+        finally:
+            self._looking = False
+
+    def _compare(self, before: frozenset[str], seen: Glance) -> None:
+        """What differs twice in a row is no COMMIT that we are about to hear of."""
+        odd: set[str] = set()
+        for operation_id in before & self._handles.keys():
+            handle = self._handles[operation_id]
+            fence, stop = seen.held.get(operation_id, (None, False))
+            if stop:
+                handle.interrupt(Reason.HALTED)
+            elif fence != handle.operation.fence:
+                odd.add(operation_id)
+                if operation_id in self._odd:
+                    handle.interrupt(Reason.LOST)
+        for operation_id, (_, stop) in seen.held.items():
+            if self._knows(operation_id):
+                continue
+            odd.add(operation_id)
+            if operation_id in self._odd and stop:
+                self._spawn(self._let_go(operation_id))
+            elif operation_id in self._odd:
+                self._spawn(self._claim(operation_id, again=True))
+        self._odd = odd
+        self._take_due(seen)
+
+    def _knows(self, operation_id: str) -> bool:
+        return (
+            operation_id in self._handles
+            or operation_id in self._timers
+            or operation_id in self._suspects
+        )
+
+    def _take_due(self, seen: Glance) -> None:
+        """Claim what nobody runs; what may have killed its process, one by one."""
+        due = {
+            one: claims
+            for one, claims in seen.due.items()
+            if one not in seen.held and not self._knows(one)
+        }
+        for operation_id, claims in due.items():
+            if claims < SUSPECT:
+                self._spawn(self._claim(operation_id))
+        suspects = [one for one, claims in due.items() if claims >= SUSPECT]
+        if suspects and not self._suspects:
+            self._suspects |= set(suspects)
+            self._spawn(self._one_by_one(suspects))
+
+    async def _let_go(self, operation_id: str) -> None:
+        """What was halted does not run here: say so."""
+        with contextlib.suppress(Unavailable):
+            await self._store.write(partial(let_go, operation_id=operation_id))
 
     async def _housekeeping(self) -> None:
         """Forget what is older than its retention."""
@@ -404,6 +526,8 @@ class EmbeddedEngine:
                 await self._store.write(
                     partial(forget, days=self._retention), long=True
                 )
+                if not self._store.alone:
+                    await self._store.write(settle_forsaken, long=True)
             except Unavailable:
                 continue
 
@@ -416,13 +540,37 @@ class EmbeddedEngine:
         return True
 
 
-def take_up(db: sa.Connection, operation: Operation, owner: str) -> Work | None:
+def take_up(
+    db: sa.Connection,
+    operation: Operation,
+    owner: str,
+    alone: bool = True,
+    again: bool = False,
+) -> Work | None:
     """Claim a row; None when it was parked instead.
 
     An operation whose answer was owed when its process died is turned: the
     platform saw an error and keeps nothing.
+
+    Args:
+        alone: nobody else runs operations of this database; else only what is due
+            is claimed, or what is this owner's own.
+        again: the owner claims anew what it holds; that it did not end its process
+            is plain, so it is not counted.
+
+    Raises:
+        LeaseLost: it has ended, or another has it.
     """
-    if operation.claims >= MAX_CLAIMS:
+    if not alone:
+        fresh = operations.seize(db, operation.id)
+        if (
+            fresh is None
+            or not fresh.live
+            or fresh.fence != operation.fence
+            or (fresh.owner != owner and (fresh.run_at or 0) > now())
+        ):
+            raise LeaseLost(f"operation {operation.id} is another's")
+    if operation.claims >= MAX_CLAIMS and not again:
         park(db, operation)
         return None
     if operation.answer_owed and operation.kind in TAKEN_BACK:
@@ -430,6 +578,8 @@ def take_up(db: sa.Connection, operation: Operation, owner: str) -> Work | None:
         operation = turned or operation
     until = now() + int(LEASE * MICROSECONDS)
     claimed = operations.claim(db, operation, owner=owner, until=until)
+    if again:
+        operations.retry(db, claimed, claimed.attempt)
     work = load(db, claimed)
     if work is None:
         raise LeaseLost("its instance is forgotten")
@@ -447,6 +597,19 @@ def park(db: sa.Connection, operation: Operation) -> None:
     )
     failure = Failure(text=text, clean=False, parked=True)
     endings.failed(db, work, failure)
+
+
+def let_go(db: sa.Connection, operation_id: str) -> None:
+    """A halted operation of ours has no call that runs."""
+    found = operations.find(db, operation_id)
+    if found is not None:
+        endings.stopped(db, found)
+
+
+def settle_forsaken(db: sa.Connection) -> None:
+    """End halted operations whose process is long gone, and sweep after them."""
+    for operation in operations.forsaken(db, now() - int(FORSAKEN * MICROSECONDS)):
+        endings.stopped(db, operation)
 
 
 def settle_halted(db: sa.Connection) -> None:

@@ -8,6 +8,7 @@
                                                     abandoned  roll back
                                                     deadline   roll back
                                                     stopping   left for the next start
+                                                    lost       return, and no more
 
 No transaction is open while a backend runs. What a runner writes carries its
 fence, so one that lost its claim changes nothing and never rolls back.
@@ -57,6 +58,7 @@ class Reason(StrEnum):
     ABANDONED = "abandoned"
     DEADLINE = "deadline"
     STOPPING = "stopping"
+    LOST = "lost"
 
 
 class Interrupted(Exception):
@@ -82,6 +84,7 @@ class Handle:
         work: its rows; `work.operation` carries the newest fence.
         done: resolved with the ended record, for those who wait.
         returned: set when no call of the backend runs any more.
+        until: when the lease runs out, as far as this process knows (microseconds).
     """
 
     def __init__(self, work: Work, store: Any, loop: asyncio.AbstractEventLoop) -> None:
@@ -89,6 +92,7 @@ class Handle:
         self.store = store
         self.done: asyncio.Future[Operation] = loop.create_future()
         self.returned = asyncio.Event()
+        self.until = work.operation.run_at or 0
         self.steps: Json | None = None
         self.reason: Reason | None = None
         self._call: asyncio.Task[Any] | None = None
@@ -194,7 +198,8 @@ class Executor:
 
         Raises:
             Postponed: tried again later.
-            Interrupted: HALTED, and what had to be written is written; STOPPING.
+            Interrupted: HALTED or LOST, and what had to be written is written;
+                STOPPING.
             LeaseLost: another runner has it.
         """
         try:

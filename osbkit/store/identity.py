@@ -53,5 +53,6 @@ def touch(db: sa.Connection) -> None:
     A new value each time: SQLite writes no page for an update that changes nothing.
     """
     moment = str(now())
-    if db.execute(TOUCH, {"moment_": moment}).rowcount != 1:
+    touched = db.execute(TOUCH, {"moment_": moment}).rowcount == 1
+    if not touched and db.execute(VALUE, {"name_": "touched"}).scalar() is None:
         db.execute(sa.insert(meta), {"name": "touched", "value": moment})

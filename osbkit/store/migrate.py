@@ -11,8 +11,17 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from osbkit.errors import DatabaseUnusable, SettingsInvalid
+from osbkit.errors import DatabaseUnusable
+from osbkit.store.address import Server, file_of, server_of
 from osbkit.store.tables import SCHEMA
+
+UPGRADE = 0x6F73626B6974  # "osbkit": the advisory lock's number on PostgreSQL
+UPGRADE_NAME = "osbkit.upgrade"
+UPGRADE_WAIT = 60
+"""Seconds to wait for another `osbkit db upgrade`."""
+FOUND: sa.Select[Any] = sa.select(sa.column("version_num")).select_from(
+    sa.table("alembic_version")
+)
 
 
 def head() -> str:
@@ -29,31 +38,6 @@ def folder() -> Path:
     package = Path(__file__).parent.parent
     shipped = package / "migrations"
     return shipped if shipped.is_dir() else package.parent / "migrations"
-
-
-def file_of(url: str) -> Path:
-    """The path in `sqlite:///relative.db` or `sqlite:////absolute.db`.
-
-    Raises:
-        SettingsInvalid: not a URL of a database that this version can use.
-    """
-    try:
-        parsed = sa.engine.make_url(url)
-    except sa.exc.ArgumentError:
-        raise SettingsInvalid(
-            "OSBKIT_DATABASE_URL is not a database URL; write sqlite:///osbkit.db."
-        ) from None
-    if parsed.get_backend_name() != "sqlite":
-        raise SettingsInvalid(
-            f"OSBKIT_DATABASE_URL names {parsed.get_backend_name()!r}; this version"
-            " serves SQLite only: write sqlite:///osbkit.db."
-        )
-    if not parsed.database or parsed.database == ":memory:":
-        raise SettingsInvalid(
-            "OSBKIT_DATABASE_URL must name a file (sqlite:///osbkit.db): operations"
-            " survive a crash only there."
-        )
-    return Path(parsed.database)
 
 
 def revision_of(path: Path) -> str | None:
@@ -94,17 +78,23 @@ def upgrade_file(path: Path) -> None:
             run(connection, "upgrade", SCHEMA)
             connection.exec_driver_sql("COMMIT")
     except _unknown_revision() as error:
-        raise DatabaseUnusable(
-            f"The database is at schema {found}, which this version of osbkit does"
-            f" not know (it knows {SCHEMA}). Run the version that made it, or a"
-            " newer one."
-        ) from error
+        raise DatabaseUnusable(ahead(found)) from error
     finally:
         engine.dispose()
 
 
 def upgrade(url: str) -> None:
-    """What `osbkit db upgrade` does; takes the lock of a SQLite file."""
+    """What `osbkit db upgrade` does; one at a time.
+
+    Takes the lock of a SQLite file, and an advisory lock on a server.
+
+    Raises:
+        SettingsInvalid, DatabaseUnusable: one sentence with the fix.
+    """
+    server = server_of(url)
+    if server is not None:
+        server.run(upgrade_server)
+        return
     from osbkit.store.sqlite import LockFile
 
     path = file_of(url)
@@ -116,9 +106,82 @@ def upgrade(url: str) -> None:
         lock.release()
 
 
+def upgrade_server(db: sa.Connection) -> None:
+    """Upgrade the database of a server, in the transaction of a connection.
+
+    On PostgreSQL the upgrade is whole or not at all; MariaDB commits every change
+    of a table by itself.
+
+    Raises:
+        DatabaseUnusable: the database is newer than this code, or another upgrade
+            does not end.
+    """
+    postgresql = db.dialect.name == "postgresql"
+    if postgresql:
+        db.execute(sa.text(f"SET LOCAL lock_timeout = '{UPGRADE_WAIT}s'"))
+        db.execute(sa.select(sa.func.pg_advisory_xact_lock(UPGRADE)))
+    elif db.scalar(sa.select(sa.func.get_lock(UPGRADE_NAME, UPGRADE_WAIT))) != 1:
+        raise DatabaseUnusable(
+            "Another `osbkit db upgrade` works on this database and does not end."
+        )
+    try:
+        found = revision_in(db)
+        if found == SCHEMA:
+            return
+        try:
+            run(db, "upgrade", SCHEMA)
+        except _unknown_revision() as error:
+            raise DatabaseUnusable(ahead(found)) from error
+    finally:
+        if not postgresql:
+            db.execute(sa.select(sa.func.release_lock(UPGRADE_NAME)))
+
+
+def revision_in(db: sa.Connection) -> str | None:
+    """The revision that the database of a connection is at; None without tables."""
+    if not sa.inspect(db).has_table("alembic_version"):
+        return None
+    found: str | None = db.scalar(FOUND)
+    return found
+
+
+def ahead(found: str | None) -> str:
+    """What is said of a schema that a newer version has made."""
+    return (
+        f"The database is at schema {found}, which this version of osbkit does"
+        f" not know (it knows {SCHEMA}). Run the version that made it, or a newer"
+        " one."
+    )
+
+
+def known(revision: str) -> bool:
+    """Whether a revision is one of this version's."""
+    from alembic.script import ScriptDirectory
+
+    scripts = ScriptDirectory.from_config(config())
+    return any(one.revision == revision for one in scripts.walk_revisions())
+
+
+def require_current(server: Server, found: str | None) -> None:
+    """Refuse to serve a database that is behind or ahead.
+
+    Raises:
+        DatabaseUnusable: the sentence names the command to run.
+    """
+    if found == SCHEMA:
+        return
+    if found is not None and not known(found):
+        raise DatabaseUnusable(ahead(found))
+    raise DatabaseUnusable(
+        f"The database {server.where()} is at {found or 'no schema at all'}; this"
+        f" version of osbkit works with {SCHEMA}: run `osbkit db upgrade`."
+    )
+
+
 def current(url: str) -> str | None:
     """What `osbkit db current` prints: the revision, or None for an empty one."""
-    return revision_of(file_of(url))
+    server = server_of(url)
+    return revision_of(file_of(url)) if server is None else server.run(revision_in)
 
 
 def config() -> Any:

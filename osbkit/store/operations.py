@@ -66,6 +66,26 @@ OPEN_OF_INSTANCE = (
     .order_by(operations.c.created_at)
 )
 ALL_OPEN = sa.select(*COLUMNS).where(OPEN).order_by(operations.c.run_at)
+SEIZE = FIND.with_for_update(skip_locked=True)
+DUE = (
+    sa.select(operations.c.id, operations.c.claims)
+    .where(OPEN, LIVE)
+    .where(operations.c.run_at <= sa.bindparam("now_"))
+    .order_by(operations.c.run_at)
+    .limit(100)
+)
+HELD_BY = (
+    sa.select(operations.c.id, operations.c.fence, operations.c.stop_asked)
+    .where(OPEN)
+    .where(operations.c.owner == sa.bindparam("owner_"))
+)
+FORSAKEN = (
+    sa.select(*COLUMNS)
+    .where(OPEN)
+    .where(operations.c.stop_asked)
+    .where(operations.c.run_at < sa.bindparam("before_"))
+    .limit(100)
+)
 CLAIM = (
     sa.update(operations)
     .where(ID, FENCE, LIVE)
@@ -301,6 +321,45 @@ def claim(
     return found
 
 
+def seize(db: sa.Connection, operation_id: str) -> Operation | None:
+    """The record, held against other processes until the transaction ends.
+
+    None when another holds it at this moment, or it is forgotten.
+    """
+    row = run(db, SEIZE, {"id_": operation_id}).fetchone()
+    return None if row is None else record(row, ring_of(db))
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """What one process has to know of a table that many share.
+
+    Attributes:
+        due: id → claims, of what nobody holds, or no longer.
+        held: id → fence and whether it is asked to stop, of what we hold.
+    """
+
+    due: dict[str, int]
+    held: dict[str, tuple[int, bool]]
+
+
+def glance(db: sa.Connection, *, owner: str, now: int) -> Glance:
+    """What is due, and what a process holds."""
+    due = run(db, DUE, {"now_": now}).fetchall()
+    held = run(db, HELD_BY, {"owner_": owner}).fetchall()
+    return Glance(
+        due={row[0]: row[1] for row in due},
+        held={row[0]: (row[1], bool(row[2])) for row in held},
+    )
+
+
+def forsaken(db: sa.Connection, before: int) -> list[Operation]:
+    """Halted operations whose holder has not been seen since a moment."""
+    ring = ring_of(db)
+    rows = run(db, FORSAKEN, {"before_": before})
+    return [record(row, ring) for row in rows.fetchall()]
+
+
 def renew(db: sa.Connection, *, owner: str, until: int) -> list[str]:
     """Renew the lease of everything a process holds.
 
@@ -494,8 +553,8 @@ def _guarded(
     done = run(
         db, statement, {"id_": operation.id, "fence_": operation.fence, **values_}
     )
-    if done.rowcount != 1:
-        raise LeaseLost(f"operation {operation.id} was claimed again or has ended")
+    if done.rowcount != 1:  # MariaDB may count no row that has these values already
+        require(db, operation)
 
 
 def values(operation: Operation, ring: KeyRing) -> dict[str, Any]:

@@ -13,12 +13,24 @@ SORTING = str.maketrans(LETTERS, "0123456789abcdefghijklmnopqrstuv")
 """From base32 to the alphabet whose texts sort as their numbers do."""
 
 
-def now() -> int:
-    """This moment, in microseconds since 1970.
+class _Clock:
+    """How far the clock of a database server goes ahead of ours (microseconds)."""
 
-    On SQLite one process owns the file, so its clock is the database's.
+    ahead = 0
+
+
+def now() -> int:
+    """This moment, in microseconds since 1970, by the database's clock.
+
+    On SQLite one process owns the file, so its own clock is the database's.
     """
-    return time.time_ns() * MICROSECONDS // 1_000_000_000
+    return time.time_ns() * MICROSECONDS // 1_000_000_000 + _Clock.ahead
+
+
+def follow_clock(ahead: int) -> None:
+    """Count moments by a database's clock from now on: leases of many processes
+    are compared with each other."""
+    _Clock.ahead = ahead
 
 
 def new_uid() -> str:
@@ -38,15 +50,18 @@ def insert_or_ignore(table: sa.Table) -> dict[str, Any]:
 
     MySQL's own INSERT IGNORE would also cut what is too long and store it. What
     stands here instead counts one row, inserted or not, on a connection with
-    CLIENT_FOUND_ROWS, which SQLAlchemy asks for: a store that tells the two apart
-    by `rowcount` must connect without that flag.
+    CLIENT_FOUND_ROWS, which SQLAlchemy asks for: so `osbkit.store.address` connects
+    without that flag. Elsewhere than on SQLite SQLAlchemy has to be asked to keep
+    the count of an INSERT.
     """
     kept = mysql.insert(table).on_duplicate_key_update(uid=table.c.uid)
+    ignored = postgresql.insert(table).on_conflict_do_nothing()
+    counted = {"preserve_rowcount": True}
     return {
         "sqlite": sqlite.insert(table).on_conflict_do_nothing(),
-        "postgresql": postgresql.insert(table).on_conflict_do_nothing(),
-        "mysql": kept,
-        "mariadb": kept,
+        "postgresql": ignored.execution_options(**counted),
+        "mysql": kept.execution_options(**counted),
+        "mariadb": kept.execution_options(**counted),
     }
 
 

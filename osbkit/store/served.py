@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from osbkit.catalog.guard import LivePlan, Past, ServedPlan
 from osbkit.errors import DatabaseUnusable
 from osbkit.store import migrate
+from osbkit.store.address import file_of, server_of
 from osbkit.store.tables import bindings, instances, meta, operations
 from osbkit.telemetry import log, trouble
 
@@ -123,16 +124,14 @@ def look(url: str) -> Past | None:
         SettingsInvalid: no URL of a database that this version can use.
         DatabaseUnusable: the file cannot be read, or is at another schema.
     """
-    path = migrate.file_of(url)
+    server = server_of(url)
+    if server is not None:
+        return server.run(_past_of_this_schema)
+    path = file_of(url)
     try:
         found = migrate.revision_of(path)
-        if found is None:
+        if not _is_ours(found):
             return None
-        if found != migrate.head():
-            raise DatabaseUnusable(
-                f"The database is at schema {found}; this version of osbkit works"
-                f" with {migrate.head()}: run `osbkit db upgrade`."
-            )
         engine = sa.create_engine(
             "sqlite://", creator=partial(_to_read, path), poolclass=sa.pool.NullPool
         )
@@ -142,6 +141,24 @@ def look(url: str) -> Past | None:
         raise DatabaseUnusable(
             f"The SQLite file {path} cannot be read; check its owner and its directory."
         ) from error
+
+
+def _past_of_this_schema(db: sa.Connection) -> Past | None:
+    return past(db) if _is_ours(migrate.revision_in(db)) else None
+
+
+def _is_ours(found: str | None) -> bool:
+    """Whether there is a database of this version; False for an empty one.
+
+    Raises:
+        DatabaseUnusable: it is at another schema.
+    """
+    if found not in {None, migrate.head()}:
+        raise DatabaseUnusable(
+            f"The database is at schema {found}; this version of osbkit works with"
+            f" {migrate.head()}: run `osbkit db upgrade`."
+        )
+    return found is not None
 
 
 def _to_read(path: Path) -> sqlite3.Connection:

@@ -121,9 +121,14 @@ async def test_refused_start_is_one_sentence_and_no_traceback(tmp_path, log):
             id="a key that is none",
         ),
         pytest.param(
+            {"database_url": SecretStr("oracle://u:hunter2@h/d")},
+            "OSBKIT_DATABASE_URL names 'oracle'",
+            id="a database that is not served",
+        ),
+        pytest.param(
             {"database_url": SecretStr("postgresql://u:hunter2@h/d")},
-            "OSBKIT_DATABASE_URL names 'postgresql'",
-            id="a database of a later version",
+            "OSBKIT_ENCRYPTION_KEYS is not set",
+            id="a server without keys",
         ),
     ],
 )

@@ -343,7 +343,9 @@ class Served:
         await until(lambda: not self._busy())
 
     def _busy(self) -> bool:
-        lasting = {"EmbeddedEngine._heart", "EmbeddedEngine._housekeeping"}
+        lasting = {
+            f"EmbeddedEngine.{name}" for name in ("_heart", "_housekeeping", "_watch")
+        }
         return any(
             task.get_coro().__qualname__ not in lasting for task in self.engine._tasks
         )

@@ -17,7 +17,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from osbkit.errors import DatabaseUnusable, SettingsInvalid
-from osbkit.store import migrate
+from osbkit.store import address, migrate
 from osbkit.store.sqlite import LockFile
 from osbkit.store.tables import SEALED, metadata
 
@@ -169,14 +169,16 @@ def test_file_that_is_served_is_not_upgraded_beside_its_server(url, path, monkey
     ("url", "said"),
     [
         pytest.param("hunter2", "not a database URL", id="no URL"),
-        pytest.param("postgresql://u:hunter2@h/d", "serves SQLite only", id="another"),
+        pytest.param("oracle://u:hunter2@h/d", "serves sqlite, postgresql", id="other"),
+        pytest.param("postgresql://u:hunter2@h/d", "is no file", id="a server"),
+        pytest.param("mariadb://u:hunter2@h", "must name a database", id="no database"),
         pytest.param("sqlite://", "must name a file", id="no file"),
         pytest.param("sqlite:///:memory:", "must name a file", id="memory"),
     ],
 )
 def test_url_that_this_version_cannot_use_is_refused_without_being_repeated(url, said):
     with pytest.raises(SettingsInvalid) as refused:
-        migrate.file_of(url)
+        address.file_of(url)
 
     assert said in str(refused.value)
     assert "OSBKIT_DATABASE_URL" in str(refused.value)
@@ -192,7 +194,7 @@ def test_url_that_this_version_cannot_use_is_refused_without_being_repeated(url,
     ],
 )
 def test_url_of_a_file_names_it(url, expected):
-    assert migrate.file_of(url) == Path(expected)
+    assert address.file_of(url) == Path(expected)
 
 
 # --- the revisions ------------------------------------------------------------------

@@ -8,6 +8,7 @@ from osbkit.domain import (
     Operation,
     OperationKind,
     ResourceState,
+    WantedInstance,
 )
 from osbkit.store import operations
 
@@ -80,3 +81,14 @@ def an_operation(number: int = 1, **fields: Any) -> Operation:
         made.binding_generation,
     )
     return Operation(**given | fields | {"live_key": key})
+
+
+def wanted_by(instance: Instance) -> WantedInstance:
+    """The request that asks for an instance."""
+    return WantedInstance(
+        service_id=instance.service_id,
+        plan_id=instance.plan_id,
+        organization_guid=instance.organization_guid,
+        space_guid=instance.space_guid,
+        parameters=instance.parameters,
+    )

@@ -13,7 +13,9 @@ import sqlalchemy as sa
 from osbkit.domain import Operation, OperationKind, OperationState, Phase, ResourceState
 from osbkit.errors import LeaseLost, OperationInProgress
 from osbkit.store import bindings, instances, operations
+from osbkit.store.tables import operations as table
 from osbkit.version import VERSION
+from tests.store.plans import uses_an_index
 from tests.store.records import (
     DAY,
     LEASE,
@@ -45,9 +47,9 @@ def stored(db: sa.Connection, operation: Operation) -> Operation:
 
 
 def column(db: sa.Connection, name: str, operation_id: str = "op-1") -> Any:
-    """One column of one row, as it stands in the file."""
-    text = f"SELECT {name} FROM operations WHERE id = ?"  # noqa: S608
-    return db.exec_driver_sql(text, (operation_id,)).scalar_one()
+    """One column of one row, as it stands in the table."""
+    one = sa.select(table.c[name]).where(table.c.id == operation_id)
+    return db.execute(one).scalar_one()
 
 
 def finish(db: sa.Connection, operation: Operation, **more: Any) -> None:
@@ -230,6 +232,50 @@ def test_ended_operation_is_never_changed(db, write: Write):
         write(db, mine)
 
     assert stored(db, mine) == before
+
+
+def test_glance_tells_what_is_due_and_what_one_holds(db):
+    held = claimed(db)
+    due = added(db, number=2, instance_id="i-2", run_at=NOON, claims=3)
+    added(db, number=3, instance_id="i-3", run_at=NOON + 1)
+    over = claimed(db, number=4, instance_id="i-4")
+    finish(db, over)
+
+    seen = operations.glance(db, owner="a", now=NOON)
+
+    assert seen.due == {due.id: 3}
+    assert seen.held == {held.id: (held.fence, False)}
+    later = operations.glance(db, owner="b", now=NOON + LEASE)
+    assert set(later.due) == {"op-1", "op-2", "op-3"}
+    assert later.held == {}
+
+
+def test_glance_tells_what_is_to_be_stopped(db):
+    mine = claimed(db)
+    operations.halt(db, mine, by="op-2", text="Deleted.", now=NOON)
+
+    seen = operations.glance(db, owner="a", now=NOON + LEASE)
+
+    assert seen.held == {"op-1": (mine.fence + 1, True)}
+    assert seen.due == {}
+
+
+def test_halted_operation_is_forsaken_when_its_lease_is_long_over(db):
+    mine = claimed(db)
+    operations.halt(db, mine, by="op-2", text="Deleted.", now=NOON)
+    claimed(db, number=2, instance_id="i-2")
+
+    assert operations.forsaken(db, NOON + LEASE) == []
+    assert [one.id for one in operations.forsaken(db, NOON + LEASE + 1)] == ["op-1"]
+
+
+def test_same_progress_twice_is_no_lost_lease(db):
+    mine = claimed(db)
+
+    for _ in range(2):
+        operations.progress(db, mine, "Copying", 40, 7)
+        operations.retry(db, mine, 2)
+        operations.begin(db, mine, NOON)
 
 
 def test_renewal_is_for_what_a_worker_holds(db):
@@ -495,11 +541,14 @@ def test_ended_operations_are_forgotten_from_a_moment_on(db):
 
 
 @pytest.mark.parametrize(
-    "where", ["instance_id = 'x' AND ended_at IS NULL", "ended_at IS NULL", "id = 'x'"]
+    "where",
+    [
+        "instance_id = 'i-1' AND ended_at IS NULL",
+        "ended_at IS NULL AND run_at <= 1",
+        "id = 'op-1'",
+    ],
 )
 def test_look_ups_of_every_request_use_an_index(db, where):
-    plan = db.exec_driver_sql(
-        f"EXPLAIN QUERY PLAN SELECT * FROM operations WHERE {where}"  # noqa: S608
-    ).all()
+    added(db)
 
-    assert "SEARCH operations USING" in str(plan)
+    assert uses_an_index(db, "operations", where)
