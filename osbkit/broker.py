@@ -33,7 +33,7 @@ from osbkit.catalog import (
     validate,
 )
 from osbkit.catalog.guard import Change, Past, compare, plans_of, refused
-from osbkit.errors import CatalogInvalid, CatalogUnsafe, Unavailable
+from osbkit.errors import BackendsInvalid, CatalogInvalid, CatalogUnsafe, Unavailable
 from osbkit.lifecycle.bindings import Bindings
 from osbkit.lifecycle.house import House
 from osbkit.lifecycle.instances import Instances
@@ -178,6 +178,8 @@ class Broker:
         mounts: Mapping[str, App] | None = None,
         settings: Settings | None = None,
     ) -> None:
+        if not isinstance(backends, Mapping):
+            raise BackendsInvalid(["backends must map names of offerings to backends"])
         self._source = catalog
         self._registry = Registry(backends)
         self._mounts = dict(mounts or {})
@@ -204,7 +206,11 @@ class Broker:
             CatalogInvalid, BackendsInvalid: every finding at once.
         """
         source = self._source
-        catalog = source if isinstance(source, Catalog) else source()
+        catalog = source() if callable(source) else source
+        if not isinstance(catalog, Catalog):
+            raise CatalogInvalid(
+                ["catalog must be a Catalog: give Catalog.from_dict(…) of plain data"]
+            )
         return offer_of(catalog, self._registry)
 
     @property
