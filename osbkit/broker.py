@@ -33,7 +33,13 @@ from osbkit.catalog import (
     validate,
 )
 from osbkit.catalog.guard import Change, Past, compare, plans_of, refused
-from osbkit.errors import BackendsInvalid, CatalogInvalid, CatalogUnsafe, Unavailable
+from osbkit.errors import (
+    BackendsInvalid,
+    CatalogInvalid,
+    CatalogUnsafe,
+    SettingsInvalid,
+    Unavailable,
+)
 from osbkit.lifecycle.bindings import Bindings
 from osbkit.lifecycle.house import House
 from osbkit.lifecycle.instances import Instances
@@ -83,6 +89,7 @@ def offer_of(catalog: Catalog, registry: Registry) -> Offer:
     Raises:
         CatalogInvalid, BackendsInvalid: every finding at once.
     """
+    registry.require_backends()
     models = registry.models(catalog)
     complete, findings = put_schemas(catalog, models)
     try:
@@ -141,6 +148,21 @@ class Running:
     def leave(self) -> None:
         """The process was told to stop: open requests answer now."""
         self.house.engine.leave()
+
+
+def require_mounts(mounts: Mapping[str, App]) -> None:
+    """Nothing may be mounted where the broker itself answers.
+
+    Raises:
+        SettingsInvalid: a path that hides the API, or that is never reached.
+    """
+    for path in mounts:
+        first = path.split("/")[1] if path.startswith("/") else ""
+        if not first or path.endswith("/") or first in {"v2", "health"}:
+            raise SettingsInvalid(
+                f"Broker(mounts=…): {path!r} must begin with / and a word that is not"
+                " v2 or health, and must not end with /."
+            )
 
 
 async def _ping(backend: ServiceBackend[Any, Any]) -> str | None:
@@ -205,6 +227,7 @@ class Broker:
         Raises:
             CatalogInvalid, BackendsInvalid: every finding at once.
         """
+        require_mounts(self._mounts)
         source = self._source
         catalog = source() if callable(source) else source
         if not isinstance(catalog, Catalog):
@@ -280,8 +303,8 @@ class Broker:
             await authenticator.open()
             stack.push_async_callback(authenticator.close)
             house = self._house(settings, store, offer)
-            await house.engine.open()
             stack.push_async_callback(house.engine.close)
+            await house.engine.open()
             await self._keep(store, offer)
             self._running = Running(house, authenticator, offer.pages)
             stack.callback(self._stopped)
