@@ -228,11 +228,14 @@ class Registry:
     def _unknown_plans(
         self, catalog: Catalog, key: str, backend: AnyBackend
     ) -> Iterator[str]:
+        kind = type(author_of(backend))  # its class may stand under several keys
         served = {
             plan.name
             for offering in catalog.services
             for plan in offering.plans
-            if self._backends.get(self.key(offering.name, plan.name) or "") is backend
+            if (other := self.key(offering.name, plan.name)) is not None
+            and isinstance(self._backends[other], ServiceBackend)
+            and type(author_of(self._backends[other])) is kind
         }
         for name in author_of(backend).plan_parameters:
             if served and name not in served:
