@@ -33,7 +33,13 @@ from osbkit.catalog import (
     validate,
 )
 from osbkit.catalog.guard import Change, Past, compare, plans_of, refused
-from osbkit.errors import CatalogInvalid, CatalogUnsafe, Unavailable
+from osbkit.errors import (
+    BackendsInvalid,
+    CatalogInvalid,
+    CatalogUnsafe,
+    SettingsInvalid,
+    Unavailable,
+)
 from osbkit.lifecycle.bindings import Bindings
 from osbkit.lifecycle.house import House
 from osbkit.lifecycle.instances import Instances
@@ -83,6 +89,7 @@ def offer_of(catalog: Catalog, registry: Registry) -> Offer:
     Raises:
         CatalogInvalid, BackendsInvalid: every finding at once.
     """
+    registry.require_backends()
     models = registry.models(catalog)
     complete, findings = put_schemas(catalog, models)
     try:
@@ -143,6 +150,21 @@ class Running:
         self.house.engine.leave()
 
 
+def require_mounts(mounts: Mapping[str, App]) -> None:
+    """Nothing may be mounted where the broker itself answers.
+
+    Raises:
+        SettingsInvalid: a path that hides the API, or that is never reached.
+    """
+    for path in mounts:
+        first = path.split("/")[1] if path.startswith("/") else ""
+        if not first or path.endswith("/") or first in {"v2", "health"}:
+            raise SettingsInvalid(
+                f"Broker(mounts=…): {path!r} must begin with / and a word that is not"
+                " v2 or health, and must not end with /."
+            )
+
+
 async def _ping(backend: ServiceBackend[Any, Any]) -> str | None:
     """What is wrong with a backend's service, as a sentence."""
     try:
@@ -178,6 +200,8 @@ class Broker:
         mounts: Mapping[str, App] | None = None,
         settings: Settings | None = None,
     ) -> None:
+        if not isinstance(backends, Mapping):
+            raise BackendsInvalid(["backends must map names of offerings to backends"])
         self._source = catalog
         self._registry = Registry(backends)
         self._mounts = dict(mounts or {})
@@ -203,8 +227,13 @@ class Broker:
         Raises:
             CatalogInvalid, BackendsInvalid: every finding at once.
         """
+        require_mounts(self._mounts)
         source = self._source
-        catalog = source if isinstance(source, Catalog) else source()
+        catalog = source() if callable(source) else source
+        if not isinstance(catalog, Catalog):
+            raise CatalogInvalid(
+                ["catalog must be a Catalog: give Catalog.from_dict(…) of plain data"]
+            )
         return offer_of(catalog, self._registry)
 
     @property
@@ -274,8 +303,8 @@ class Broker:
             await authenticator.open()
             stack.push_async_callback(authenticator.close)
             house = self._house(settings, store, offer)
-            await house.engine.open()
             stack.push_async_callback(house.engine.close)
+            await house.engine.open()
             await self._keep(store, offer)
             self._running = Running(house, authenticator, offer.pages)
             stack.callback(self._stopped)

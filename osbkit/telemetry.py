@@ -10,10 +10,12 @@ import json
 import sys
 import sysconfig
 import traceback
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any, Literal, TextIO, cast
 
 import structlog
+from pydantic import BaseModel
 from pydantic_core import PydanticSerializationError, to_json
 
 LIBRARIES = tuple(
@@ -48,6 +50,7 @@ def configure(
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _plain_fields,
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(
@@ -84,6 +87,26 @@ class Unfailing:
 def is_json(style: str) -> bool:
     """Whether events are JSON: said, or `auto` where no person reads along."""
     return style == "json" or (style == "auto" and not sys.stderr.isatty())
+
+
+def _plain_fields(logger: Any, name: str, event: Any) -> Any:
+    """Fields as what JSON knows; of an author's objects no more than they show.
+
+    A renderer would walk through a request or a Bound, and write its secrets.
+    """
+    return {key: _plain(value) for key, value in event.items()}
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    if isinstance(value, BaseModel):
+        return type(value).__qualname__
+    if isinstance(value, dict):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_plain(inner) for inner in value]
+    return repr(value) if is_dataclass(value) else str(value)
 
 
 def _json(event: Any, **_: Any) -> str:

@@ -12,6 +12,7 @@ The request's identity is echoed on every answer. Nothing here knows an operatio
 """
 
 import asyncio
+import re
 import signal
 import threading
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
@@ -45,6 +46,7 @@ NOT_STARTED = (
     "The broker has not been started. Serve its application itself, or, where it is"
     " mounted in another one, enter `broker.lifespan()` in that one's lifespan."
 )
+NO_QUALITY = re.compile(rb"q=0(\.0{0,3})?", re.IGNORECASE)
 CATALOG_HEADERS = [
     (b"content-type", b"application/json"),
     (b"cache-control", b"private, no-cache"),
@@ -386,7 +388,7 @@ def accepts_gzip(header: bytes) -> bool:
     for part in header.split(b","):
         name, _, quality = part.strip().partition(b";")
         if name.strip() == b"gzip":
-            return quality.replace(b" ", b"") not in {b"q=0", b"q=0.0", b"q=0.00"}
+            return NO_QUALITY.fullmatch(quality.replace(b" ", b"")) is None
     return False
 
 

@@ -199,6 +199,23 @@ class Registry:
                     continue
                 if isinstance(self._backends[key], ServiceBackend):
                     yield from self._missing_verbs(catalog, key, offering, plan)
+        yield from self._strangers()
+        for key, backend in self._backends.items():
+            if isinstance(backend, ServiceBackend):
+                yield from _wrong_colours(key, backend)
+                yield from _wrong_models(key, backend)
+                yield from self._unknown_plans(catalog, key, backend)
+
+    def require_backends(self) -> None:
+        """Everything given as a backend is one.
+
+        Raises:
+            BackendsInvalid: all findings at once, each naming the fix.
+        """
+        if found := list(self._strangers()):
+            raise BackendsInvalid(found)
+
+    def _strangers(self) -> Iterator[str]:
         for key, backend in self._backends.items():
             if isinstance(backend, BlockingBackend):
                 yield f"backend {key!r} blocks: give threaded(…) of it"
@@ -207,9 +224,6 @@ class Registry:
                     f"backend {key!r} is not a ServiceBackend: subclass it, and give"
                     " an instance of the class, not the class"
                 )
-            else:
-                yield from _wrong_colours(key, backend)
-                yield from self._unknown_plans(catalog, key, backend)
 
     def _unknown_plans(
         self, catalog: Catalog, key: str, backend: AnyBackend
@@ -246,6 +260,18 @@ class Registry:
                 f"{where} has no method update: write it, or set"
                 " `plan_updateable: false` in the catalog"
             )
+
+
+def _wrong_models(key: str, backend: AnyBackend) -> Iterator[str]:
+    """Type arguments that judge nothing, though they look as if they did."""
+    author = type(author_of(backend))
+    for part in arguments(author):
+        if part is Any or not isinstance(part, type) or issubclass(part, BaseModel):
+            continue
+        yield (
+            f"{author.__name__} (backend {key!r}) takes parameters as {part.__name__},"
+            " which is no pydantic model: subclass BaseModel, or say NoParameters"
+        )
 
 
 def _wrong_colours(key: str, backend: AnyBackend) -> Iterator[str]:

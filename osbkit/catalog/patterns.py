@@ -57,7 +57,7 @@ def searcher(translated: str) -> Callable[[str], bool]:
         lambda found: _PLAIN.get(found[0], found[0]),
         translated.removeprefix("(?a)"),
     )
-    if _READ_OTHERWISE.search(linear):
+    if _READ_OTHERWISE.search(linear) or ("[" in translated and r"\b" in translated):
         return lambda text: search(text) is not None
     try:
         return SchemaValidator(core_schema.str_schema(pattern=linear)).isinstance_python
@@ -66,6 +66,15 @@ def searcher(translated: str) -> Callable[[str], bool]:
 
 
 _LETTERS: Final = re.compile(r"\\.", re.DOTALL)
-_PLAIN: Final = {r"\Z": r"\z", r"\d": "[0-9]", r"\w": "[0-9A-Za-z_]"}
-_READ_OTHERWISE: Final = re.compile(r"\\[DWSsbBpPk1-9]|&&|--|~~|\(\?(?!:)")
+_PLAIN: Final = {
+    r"\Z": r"\z",
+    r"\b": r"(?-u:\b)",
+    r"\d": "[0-9]",
+    r"\D": "[^0-9]",
+    r"\s": r"[ \t\n\r\f\v]",
+    r"\S": r"[^ \t\n\r\f\v]",
+    r"\w": "[0-9A-Za-z_]",
+    r"\W": "[^0-9A-Za-z_]",
+}
+_READ_OTHERWISE: Final = re.compile(r"\\[BpPk1-9]|&&|--|~~|\(\?(?!:|-u:)")
 """What the linear engine would take for something else than Python does."""

@@ -85,7 +85,7 @@ def require_announced(
 def require_json(value: Any, what: str) -> None:
     """Raises BackendFault unless JSON can say it."""
     try:
-        canonical(value)
+        canonical(value).encode()
     except (TypeError, ValueError, RecursionError):  # its text may hold a value
         raise BackendFault(
             f"{what} must be JSON: objects with text as keys, lists, texts, finite"

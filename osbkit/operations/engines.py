@@ -34,7 +34,7 @@ from osbkit.domain import (
     OperationKind,
     OperationState,
 )
-from osbkit.errors import LeaseLost, Unavailable
+from osbkit.errors import DatabaseUnusable, LeaseLost, Unavailable
 from osbkit.operations import endings
 from osbkit.operations.endings import Failure
 from osbkit.operations.execute import (
@@ -300,6 +300,10 @@ class EmbeddedEngine:
                 await self._take_up(found, again)
         except LeaseLost:
             return
+        except DatabaseUnusable as damaged:
+            log.error(
+                "operation.unreadable", operation=operation_id, problem=str(damaged)
+            )
         except Unavailable:
             loop = asyncio.get_running_loop()
             self._timers[operation_id] = loop.call_later(RENEW, self._due, operation_id)

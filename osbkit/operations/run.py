@@ -96,7 +96,10 @@ class RecordedRun(Run):
         if name in holder.steps:
             return holder.steps[name]["result"]
         # as a later attempt will read it; what is no JSON raises before it counts
-        made = await call(*args)
+        begun = call(*args)
+        if not isinstance(begun, Awaitable):
+            raise BackendFault(f"run.step({name!r}, …) must be given an async function")
+        made = await begun
         require_json(made, f"what the step {name!r} returned")
         result = json.loads(canonical(made))
         # at once, so that steps taken side by side do not lose each other

@@ -20,10 +20,11 @@ from osbkit.domain import (
     Phase,
     ResourceState,
 )
-from osbkit.errors import LeaseLost, OperationInProgress
+from osbkit.errors import DatabaseUnusable, LeaseLost, OperationInProgress
 from osbkit.store.sealing import KeyRing, ring_of
 from osbkit.store.statements import IntegrityError, booleans, run
 from osbkit.store.tables import bindings, instances, operations
+from osbkit.telemetry import log
 from osbkit.version import VERSION
 
 ID = operations.c.id == sa.bindparam("id_")
@@ -299,7 +300,13 @@ def open_of(db: sa.Connection, instance_id: str) -> list[Operation]:
 def all_open(db: sa.Connection) -> list[Operation]:
     """Every open operation, the one due first in front."""
     ring = ring_of(db)
-    return [record(row, ring) for row in run(db, ALL_OPEN).fetchall()]
+    found = []
+    for row in run(db, ALL_OPEN).fetchall():
+        try:
+            found.append(record(row, ring))
+        except DatabaseUnusable as damaged:  # one row must not stop all others
+            log.error("operation.unreadable", operation=row[0], problem=str(damaged))
+    return found
 
 
 def claim(

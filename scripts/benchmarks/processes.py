@@ -9,6 +9,7 @@ Units: seconds, MiB.
 
 import contextlib
 import http.client
+import json
 import os
 import signal
 import socket
@@ -16,6 +17,8 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+
+from passlib.hash import argon2
 
 from scripts.benchmarks import workload
 
@@ -174,6 +177,37 @@ def osbkit(directory: Path, broker: str = "small") -> Server:
             "OSBKIT_BASIC_USER": workload.USER,
             "OSBKIT_BASIC_PASSWORD": workload.PASSWORD,
             "OSBKIT_LOG_LEVEL": "INFO",
+        },
+        directory / "server.log",
+    )
+
+
+def hashed(directory: Path, module: str) -> Server:
+    """The small broker of a module, its one credential hashed by argon2id."""
+    file = directory / "credentials.json"
+    directory.mkdir(exist_ok=True)
+    file.write_text(
+        json.dumps(
+            [
+                {
+                    "label": "bench",
+                    "platform": "bench",
+                    "user": workload.USER,
+                    "password_hash": argon2.hash(workload.PASSWORD),
+                }
+            ]
+        )
+    )
+    return Server(
+        [
+            str(ROOT / ".venv/bin/osbkit"),
+            "serve",
+            f"scripts.benchmarks.{module}:small",
+            "--port={port}",
+        ],
+        {
+            "OSBKIT_DATABASE_URL": f"sqlite:///{directory}/broker.db",
+            "OSBKIT_CREDENTIALS_FILE": str(file),
         },
         directory / "server.log",
     )

@@ -1,6 +1,7 @@
 """What is measured, scene by scene; each starts its own servers and ends them.
 
     catalogs      small and large, plain, compressed, not modified
+    remembering   what the memory of proved passwords saves
     writing       durable answers: 201, 202, bind, poll, beside FastAPI alone and
                   openbrokerapi in memory
     starting      process start to first answer
@@ -23,6 +24,7 @@ from scripts.benchmarks.report import Budget, Line
 SECONDS, ROUNDS = 3, 2
 GROWING_SECONDS, GROWING_ROUNDS = 2, 3
 STARTS = 3
+PROOFS = 40
 FEW, SOME, MANY = 1_000, 10_000, 100_000
 ANSWERED_WITHIN = Budget(limit=12)
 CATALOG = "/v2/catalog"
@@ -102,6 +104,26 @@ def large_catalog(directory: Path) -> Iterator[Line]:
         yield cost("large catalog", often(plain, server), Budget(limit=250))
         packed = load.fixed(CATALOG, "Accept-Encoding: gzip")
         yield cost("large catalog gzip", often(packed, server), Budget(limit=60))
+
+
+def remembering(directory: Path) -> Iterator[Line]:
+    """A password hashed by argon2id: proved once a minute, or for each request."""
+    directory.mkdir(exist_ok=True)
+    with running(processes.hashed(directory / "remembered", "brokers")) as server:
+        remembered = often(load.fixed(CATALOG), server)
+    with running(processes.hashed(directory / "each", "forgetful")) as server:
+        before = server.settled_cpu()
+        for _ in range(PROOFS):
+            if server.ask("GET", CATALOG) != 200:
+                raise CannotMeasure(server.said())
+        proved = (server.settled_cpu() - before) / PROOFS * 1e6
+    yield Line(
+        name="argon2, remembered over proved",
+        figure=proved / remembered.cpu,
+        unit="times",
+        budget=Budget(limit=100, least=True),
+        note=f"{remembered.cpu:,.0f} against {proved:,.0f} µs",
+    )
 
 
 # --- writing --------------------------------------------------------------------
@@ -273,6 +295,7 @@ def in_turn(
 
 SCENES = (
     Scene(("catalog", "catalog 304"), small_catalog),
+    Scene(("argon2, remembered over proved",), remembering),
     Scene(("large catalog", "large catalog gzip"), large_catalog),
     Scene(("provision 202", "provision 202 p99"), accepting),
     Scene(("provision 202 and its operation",), accepting_and_doing),

@@ -19,7 +19,7 @@ from osbkit import Broker, Catalog
 from osbkit.api import auth, gate
 from osbkit.api.answers import FAULT
 from osbkit.api.gate import NOT_STARTED, Farewell
-from osbkit.errors import Unavailable
+from osbkit.errors import SettingsInvalid, Unavailable
 from tests.api.brokers import (
     ASYNC,
     SERVICES,
@@ -371,6 +371,16 @@ async def test_database_that_is_away_is_a_problem_of_readiness(served, monkeypat
         "status": "not ready",
         "problems": ["The broker's database does not answer."],
     }
+
+
+@pytest.mark.parametrize("path", ["/", "", "/v2", "/v2/x", "/health", "v1", "/a/"])
+async def test_mount_that_hides_the_api_or_is_never_reached_stops_the_start(
+    tmp_path, path
+):
+    """Below /v2 it would be served without any authentication."""
+    with pytest.raises(SettingsInvalid, match="must begin with /"):
+        async with serving(tmp_path, mounts={path: Beside()}):
+            pass
 
 
 async def test_backend_that_hangs_does_not_hang_the_probe(served, monkeypatch):

@@ -304,6 +304,17 @@ def test_misfit_is_one_finding_that_names_the_fix(backends, catalog, words):
         assert word in found
 
 
+def test_parameters_that_are_no_model_are_found():
+    class Loosely(ServiceBackend[dict, NoParameters]):  # type: ignore[type-arg, type-var]
+        async def provision(self, request: Any, run: Any) -> None: ...
+
+        async def deprovision(self, request: Any, run: Any) -> None: ...
+
+    (found,) = findings({"queue": Loosely()}, a_catalog(BARE))
+
+    assert "takes parameters as dict" in found
+
+
 def test_methods_that_are_async_or_not_as_they_must_be_are_found_at_once():
     assert findings({"queue": Plain()}, a_catalog(QUEUE)) == [
         *(

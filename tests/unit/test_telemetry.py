@@ -5,10 +5,12 @@ import io
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 import structlog
+from pydantic import BaseModel
 
 from osbkit import telemetry
 from osbkit.telemetry import Unfailing, is_json, trouble
@@ -200,3 +202,26 @@ def test_trouble_is_told_where_it_happened_not_where_it_was_caught():
 
     line = inner.__code__.co_firstlineno + 1
     assert trouble(caught.value)["where"] == f"{__file__}:{line}"
+
+
+@dataclass
+class Holder:
+    shown: str
+    hidden: str = field(repr=False)
+
+
+class Model(BaseModel):
+    secret: str
+
+
+@pytest.mark.parametrize("style", ["json", "console"])
+def test_objects_of_an_author_show_in_a_line_no_more_than_they_mean_to(
+    monkeypatch, style
+):
+    """A renderer would walk through a request, parameters and all."""
+    stream = io.StringIO()
+    given = [Holder("seen", "hunter2"), Model(secret="hunter2")]
+    configured(monkeypatch, stream, "INFO", style).info("an.event", of={"in": given})
+
+    assert "hunter2" not in stream.getvalue()
+    assert "seen" in stream.getvalue()
