@@ -14,6 +14,7 @@ Units: spans are seconds.
 
 import asyncio
 import importlib
+import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -230,6 +231,8 @@ class Server:
         )
 
     def _asyncmy(self) -> dict[str, Any]:
+        # it logs what the server notes of statements, as text
+        logging.getLogger("asyncmy").setLevel(logging.ERROR)
         seconds = int(STATEMENT)
         return {
             "client_flag": 0,  # without FOUND_ROWS; see rows.insert_or_ignore

@@ -123,6 +123,7 @@ async def test_replicas_that_start_together_are_one_broker(url):
 
 
 async def test_start_without_a_server_names_the_setting_and_no_password():
+    servers.require("postgresql")
     port = servers.free_port()
     url = f"postgresql://osbkit:hunter2@127.0.0.1:{port}/name"
 
