@@ -228,20 +228,12 @@ class Registry:
     def _unknown_plans(
         self, catalog: Catalog, key: str, backend: AnyBackend
     ) -> Iterator[str]:
-        kind = type(author_of(backend))  # its class may stand under several keys
-        served = {
-            plan.name
-            for offering in catalog.services
-            for plan in offering.plans
-            if (other := self.key(offering.name, plan.name)) is not None
-            and isinstance(self._backends[other], ServiceBackend)
-            and type(author_of(self._backends[other])) is kind
-        }
+        names = {plan.name for offering in catalog.services for plan in offering.plans}
         for name in author_of(backend).plan_parameters:
-            if served and name not in served:
+            if names and name not in names:
                 yield (
                     f"plan_parameters of backend {key!r} names {name!r}, which is no"
-                    f" plan that it serves: {', '.join(sorted(served))}"
+                    f" plan of the catalog: {', '.join(sorted(names))}"
                 )
 
     def _missing_verbs(

@@ -290,7 +290,7 @@ MISFITS: list[Any] = [
     pytest.param(
         {"queue": Narrower()},
         QUEUE,
-        ["plan_parameters of backend 'queue' names 'small'", "it serves: tiny"],
+        ["plan_parameters of backend 'queue' names 'small'", "of the catalog: tiny"],
         id="a model for a plan that is not there",
     ),
 ]
