@@ -186,18 +186,12 @@ def hashed(directory: Path, module: str) -> Server:
     """The small broker of a module, its one credential hashed by argon2id."""
     file = directory / "credentials.json"
     directory.mkdir(exist_ok=True)
-    file.write_text(
-        json.dumps(
-            [
-                {
-                    "label": "bench",
-                    "platform": "bench",
-                    "user": workload.USER,
-                    "password_hash": argon2.hash(workload.PASSWORD),
-                }
-            ]
-        )
-    )
+    basic = {
+        "user": workload.USER,
+        "password_hash": argon2.hash(workload.PASSWORD),  # type: ignore[no-untyped-call]
+    }
+    entry = {"label": "bench", "platform": "bench", "basic": basic}
+    file.write_text(json.dumps({"credentials": [entry]}))
     return Server(
         [
             str(ROOT / ".venv/bin/osbkit"),
