@@ -45,9 +45,7 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 async def served(scene: Scene) -> AsyncIterator[Scene]:
     """A broker whose writer waits for nobody's lock."""
     async with scene.running():
-        await scene.house.store.write(
-            lambda db: db.exec_driver_sql("PRAGMA busy_timeout = 0")
-        )
+        scene.house.store._writer._busy = 0.0
         yield scene
 
 

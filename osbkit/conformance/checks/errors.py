@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from osbkit.conformance import wants
-from osbkit.conformance.catalog import Plan
+from osbkit.conformance.checks.updating import to_be_updated
 from osbkit.conformance.exchange import Exchange, Verb
 from osbkit.conformance.expecting import (
     expect,
@@ -346,7 +346,7 @@ async def malformed_put_is_400(target: Target) -> None:
 @check("CT-05", advice="Answer 400 to a body that is no JSON object.")
 async def malformed_patch_is_400(target: Target) -> None:
     """A PATCH with a malformed body is answered 400."""
-    instance = await target.provisioned(_updatable(target))
+    instance = await to_be_updated(target)
     for what, content in NO_OBJECTS.items():
         answer = await instance.update(content=content)
         expect_status(answer, 400, said=what)
@@ -359,8 +359,3 @@ async def malformed_bind_is_400(target: Target) -> None:
     for what, content in NO_OBJECTS.items():
         answer = await instance.binding().bind(content=content)
         expect_status(answer, 400, said=what)
-
-
-def _updatable(target: Target) -> Plan:
-    """A plan whose instances can be updated, if there is one."""
-    return target.plan(wants.updates if target.plans(wants.updates) else wants.usable)
