@@ -5,9 +5,10 @@ caller judges the result by the schema, so a poor text is only not used.
 """
 
 import re
-from re import _parser as parser  # type: ignore[attr-defined]
+from importlib import import_module
 from typing import Any
 
+parser: Any = import_module("re._parser")  # private, and no stub tells of it
 MOST = 64  # repetitions at most
 
 
