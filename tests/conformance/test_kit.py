@@ -2,7 +2,7 @@
 
     broker        catalog                                   stores
     conformance   every feature that the kit knows of       STORES
-    queue         examples/queue_broker: a real service     sqlite
+    queue         examples/queue_broker: a real service     sqlite, postgresql
 
 Nothing fails, a MUST as little as a SHOULD, and nothing is skipped but for a reason
 that `SKIPPED` holds, with the cause for which the catalog cannot offer it.
@@ -193,7 +193,10 @@ BROKERS: Mapping[str, Serving] = {
     "queue": queue_broker,
 }
 
-SERVED = [("conformance", store) for store in STORES] + [("queue", "sqlite")]
+SERVED = [
+    *(("conformance", store) for store in STORES),
+    *(("queue", store) for store in ("sqlite", "postgresql")),
+]
 """What a broker is served on; the queue broker has no database of its own kind."""
 
 
