@@ -8,6 +8,7 @@ Units: seconds.
 """
 
 import json
+from base64 import b64decode
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,6 +20,7 @@ import httpx
 
 Json = dict[str, Any]
 HIDDEN = "•••"
+SHORTEST = 4  # characters of a secret that is hidden wherever it stands
 LONGEST = 4_000  # characters of a body that are shown
 
 Verb = Literal[
@@ -241,7 +243,17 @@ class Mask:
         return text
 
     def shown(self, seen: Exchange) -> Shown:
-        """An exchange, fit for a report."""
+        """An exchange, fit for a report.
+
+        What it sent as Authorization is hidden in its answer as well, wrong ones
+        included: they are made of the right one, and some brokers repeat them.
+        """
+        return self._also(_presented(seen))._shown(seen)
+
+    def _also(self, secrets: Iterable[str]) -> "Mask":
+        return Mask((*self._secrets, *secrets), self._keys)
+
+    def _shown(self, seen: Exchange) -> Shown:
         query = f"?{seen.query}" if seen.query else ""
         return Shown(
             request=self.text(f"{seen.method} {seen.path}{query}"),
@@ -303,6 +315,21 @@ def _blank(value: Any) -> Any:
     if isinstance(value, list):
         return [_blank(each) for each in value]
     return value if value is None or isinstance(value, bool) else HIDDEN
+
+
+def _presented(seen: Exchange) -> list[str]:
+    """What an exchange sent to prove who it is, as it stands and decoded."""
+    found = []
+    for name, value in seen.sent_headers:
+        if name.lower() != "authorization":
+            continue
+        encoded = value.partition(" ")[2]
+        try:
+            plain = b64decode(encoded, validate=True).decode()
+        except ValueError:
+            plain = ""
+        found += [encoded, plain, plain.partition(":")[2]]
+    return [each for each in found if len(each) >= SHORTEST]
 
 
 def _status_line(seen: Exchange) -> str:

@@ -198,6 +198,23 @@ async def test_parameters_that_a_person_gave_are_not_shown(
 
 
 @EVERY_FORMAT
+@pytest.mark.parametrize("wrong", [f"{PASSWORD}-wrong", PASSWORD[:-1]])
+def test_wrong_credential_that_a_broker_repeats_tells_nothing_of_the_right_one(
+    form: Format, wrong: str
+):
+    header = basic("kit", wrong)
+    seen = an_exchange()
+    seen.sent_headers = (("Authorization", header),)
+    seen.body = json.dumps({"description": f"not {header} ({wrong})"}).encode()
+    result = Result(check=PASSED.check, outcome=Outcome.FAILED, said="x", seen=(seen,))
+
+    text = render(told(result), form)
+
+    assert wrong not in text
+    assert header.partition(" ")[2] not in text
+
+
+@EVERY_FORMAT
 def test_control_characters_of_a_broker_reach_no_report(form: Format):
     seen = an_exchange(description="\x1b[31mred\u202e")
     seen.body = b"\x1b[2Jgone \x00"

@@ -214,7 +214,6 @@ def _needs_the_flag(plan: Plan) -> bool:
 
 @check(
     "PROV-25",
-    "ERR-08",
     "ASYNC-06",
     "ERR-08",
     advice='Answer 422 with {"error": "AsyncRequired"} before anything is begun.',
