@@ -104,6 +104,7 @@ def offer_of(catalog: Catalog, registry: Registry) -> Offer:
         for offering in catalog.services
         for plan in offering.plans
     }
+    warnings = [*warnings, *registry.doubts(catalog)]
     return Offer(complete, CatalogPages(complete), rules, warnings, registry)
 
 

@@ -8,6 +8,7 @@ its plan has left the catalog.
 import inspect
 import json
 from collections.abc import Collection, Iterator, Mapping
+from difflib import get_close_matches
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -17,7 +18,7 @@ from osbkit.backends.contract import (
     ServiceBackend,
 )
 from osbkit.backends.threaded import BlockingBackend, ThreadedBackend
-from osbkit.catalog import Catalog, Plan, PlanModels, ServiceOffering
+from osbkit.catalog import Catalog, Finding, Plan, PlanModels, ServiceOffering
 from osbkit.domain import Json
 from osbkit.errors import BackendsInvalid, Unavailable
 
@@ -204,7 +205,6 @@ class Registry:
             if isinstance(backend, ServiceBackend):
                 yield from _wrong_colours(key, backend)
                 yield from _wrong_models(key, backend)
-                yield from self._unknown_plans(catalog, key, backend)
 
     def require_backends(self) -> None:
         """Everything given as a backend is one.
@@ -225,16 +225,23 @@ class Registry:
                     " an instance of the class, not the class"
                 )
 
-    def _unknown_plans(
-        self, catalog: Catalog, key: str, backend: AnyBackend
-    ) -> Iterator[str]:
+    def doubts(self, catalog: Catalog) -> Iterator[Finding]:
+        """Names in `plan_parameters` that look like a plan's, and are none.
+
+        Others are let be: a catalog may leave out plans that a class knows.
+        """
         names = {plan.name for offering in catalog.services for plan in offering.plans}
-        for name in author_of(backend).plan_parameters:
-            if names and name not in names:
-                yield (
-                    f"plan_parameters of backend {key!r} names {name!r}, which is no"
-                    f" plan of the catalog: {', '.join(sorted(names))}"
-                )
+        for key, backend in self._backends.items():
+            known = author_of(backend).plan_parameters
+            for name in sorted(known.keys() - names):
+                meant = get_close_matches(name, names - known.keys(), 1)
+                if meant:
+                    yield Finding(
+                        f"backends[{key!r}].plan_parameters",
+                        f"names {name!r}, which is no plan of the catalog",
+                        f"Did you mean {meant[0]!r}?",
+                        "warning",
+                    )
 
     def _missing_verbs(
         self, catalog: Catalog, key: str, offering: ServiceOffering, plan: Plan

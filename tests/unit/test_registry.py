@@ -287,12 +287,6 @@ MISFITS: list[Any] = [
         ["backend 'queue' serves no plan"],
         id="a key that another hides",
     ),
-    pytest.param(
-        {"queue": Narrower()},
-        QUEUE,
-        ["plan_parameters of backend 'queue' names 'small'", "of the catalog: tiny"],
-        id="a model for a plan that is not there",
-    ),
 ]
 
 
@@ -302,6 +296,20 @@ def test_misfit_is_one_finding_that_names_the_fix(backends, catalog, words):
 
     for word in words:
         assert word in found
+
+
+def test_name_of_a_narrower_model_that_is_nearly_a_plans_is_doubted():
+    catalog = a_catalog(offering("s", "queue", [plan("1", "smal"), plan("2", "huge")]))
+    (doubt,) = Registry({"queue": Narrower()}).doubts(catalog)
+
+    assert "names 'small'" in str(doubt)
+    assert "mean 'smal'" in str(doubt)
+
+
+def test_model_of_a_plan_that_the_catalog_leaves_out_is_no_matter():
+    catalog = a_catalog(offering("s", "queue", [plan("2", "huge")]))
+
+    assert list(Registry({"queue": Narrower()}).doubts(catalog)) == []
 
 
 def test_parameters_that_are_no_model_are_found():
