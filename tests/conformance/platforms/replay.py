@@ -31,13 +31,13 @@ from tests.flows.serving import PASSWORD, USER, Served, soon
 
 FOLDER = Path(__file__).parent.parent / "recordings"
 TOKEN = "a-token-for-tests"
-PLACEHOLDER = re.compile(r"\{([a-z_]+[0-9]*)\}")
+BLANK = re.compile(r"\{([a-z_]+[0-9]*)\}")
 NO_OPERATION = re.compile(r"operation=\{operation\}&?")
 
 
 @dataclass(frozen=True)
 class Line:
-    """One recorded request; placeholders of ids are filled in.
+    """One recorded request; the blanks for ids are filled in.
 
     Attributes:
         path: with the query; `{operation}` still stands where a token goes.
@@ -116,7 +116,7 @@ class Offer:
     held_bindings: bool = False
 
     def ids(self) -> dict[str, str]:
-        """What the placeholders of a recording stand for."""
+        """What the blanks of a recording stand for."""
         return {
             "service_id": ident(self.offering),
             "plan_id": ident(f"{self.offering}/{self.plan}"),
@@ -130,7 +130,7 @@ def recording(name: str, offer: Offer) -> list[Line]:
     """Read a recording, ids filled in."""
     ids = offer.ids() | {"operation": "{operation}"}
     text = (FOLDER / f"{name}.jsonl").read_text()
-    filled = PLACEHOLDER.sub(lambda found: ids[found[1]], text)
+    filled = BLANK.sub(lambda found: ids[found[1]], text)
     return [
         Line(one["method"], one["path"], one["headers"], one["body"], one["auth"])
         for one in map(json.loads, filled.splitlines())
