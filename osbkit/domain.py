@@ -16,6 +16,7 @@ from typing import Any
 
 Json = dict[str, Any]
 MICROSECONDS = 1_000_000
+DAY = 86_400 * MICROSECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,11 @@ class OperationKind(StrEnum):
     UNBIND = "unbind"
     CLEANUP = "cleanup"  # repeats a roll-back that failed
     SWEEP = "sweep"  # removes what a frozen call left after its take-over
+
+
+OWN_ACCOUNT = frozenset({OperationKind.CLEANUP, OperationKind.SWEEP})
+"""What no platform asked for, and none is told of."""
+REMOVALS = frozenset({OperationKind.DEPROVISION, OperationKind.UNBIND})
 
 
 class OperationState(StrEnum):

@@ -315,8 +315,7 @@ class ThreadedBackend(ServiceBackend[P, B]):
         request: ProvisionRequest[P] | UpdateRequest[P] | BindRequest[P, B],
     ) -> None:
         """See ServiceBackend."""
-        async with self._quick_room:
-            await in_thread(self.author.check, request)
+        await self._quick(self.author.check, request)
 
     def describe(self, instance: InstanceView[P]) -> Description:
         """See ServiceBackend."""
@@ -329,8 +328,16 @@ class ThreadedBackend(ServiceBackend[P, B]):
 
     async def ping(self) -> None:
         """See ServiceBackend."""
-        async with self._quick_room:
-            await in_thread(self.author.ping)
+        await self._quick(self.author.ping)
+
+    async def _quick(self, call: Callable[..., None], *args: Any) -> None:
+        """Make a call that may be given up; its thread keeps its room until it has
+        returned, so that calls that hang do not gather."""
+        await self._quick_room.acquire()
+        returned = in_thread(call, *args)
+        returned.add_done_callback(lambda _: self._quick_room.release())
+        returned.add_done_callback(_forgotten)
+        await asyncio.shield(returned)
 
 
 def in_thread(call: Callable[..., T], *args: Any) -> "asyncio.Future[T]":

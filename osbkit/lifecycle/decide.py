@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from osbkit.domain import (
+    OWN_ACCOUNT,
     Binding,
     Instance,
     Operation,
@@ -65,8 +66,6 @@ class Settled:
 
 
 Decision = Begin | Repeat | Settled
-
-OWN_ACCOUNT = frozenset({OperationKind.CLEANUP, OperationKind.SWEEP})
 
 
 def on_provision(

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from osbkit.catalog import Plan
 from osbkit.domain import (
+    OWN_ACCOUNT,
     Binding,
     Caller,
     Identity,
@@ -633,7 +634,7 @@ def record_deprovision(
     halts = tuple(
         other
         for other in decision.halts
-        if other.kind not in decide.OWN_ACCOUNT
+        if other.kind not in OWN_ACCOUNT
         or (other.binding_id, other.binding_generation) in lives
     )
     for other in halts:

@@ -10,6 +10,8 @@ from functools import partial
 import sqlalchemy as sa
 
 from osbkit.domain import (
+    DAY,
+    REMOVALS,
     Caller,
     Operation,
     OperationKind,
@@ -22,8 +24,6 @@ from osbkit.lifecycle.house import House
 from osbkit.lifecycle.outcomes import Polled
 from osbkit.store import operations
 from osbkit.store.rows import now
-
-DAY = 86_400 * 1_000_000
 
 
 class Polling:
@@ -121,7 +121,4 @@ def poll(
 
 def _removed(operation: Operation) -> bool:
     """Whether it is a removal, and not one that was halted for another."""
-    return (
-        operation.kind in {OperationKind.DEPROVISION, OperationKind.UNBIND}
-        and operation.state is not OperationState.FAILED
-    )
+    return operation.kind in REMOVALS and operation.state is not OperationState.FAILED

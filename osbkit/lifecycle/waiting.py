@@ -18,7 +18,11 @@ from functools import partial
 from typing import Any, Literal
 
 from osbkit.catalog import PlanSettings
-from osbkit.domain import Operation, OperationKind, OperationState
+from osbkit.domain import (
+    REMOVALS,
+    Operation,
+    OperationState,
+)
 from osbkit.errors import (
     AsyncRequired,
     Malformed,
@@ -32,7 +36,6 @@ from osbkit.settings import Settings
 from osbkit.store import operations
 
 ROLLBACK_WAIT = 10.0
-REMOVALS = frozenset({OperationKind.DEPROVISION, OperationKind.UNBIND})
 LATE = (
     "The service did not finish while the platform waited; what was begun is taken"
     " back. Try again with accepts_incomplete=true."

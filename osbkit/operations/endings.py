@@ -10,6 +10,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from osbkit.domain import (
+    OWN_ACCOUNT,
+    REMOVALS,
     Binding,
     Instance,
     Json,
@@ -21,6 +23,10 @@ from osbkit.domain import (
 from osbkit.operations.work import Work, target_of
 from osbkit.store import bindings, instances, operations
 from osbkit.store.rows import new_operation_id, now
+
+RESTARTED = (
+    "The broker was restarted before it could answer; what was begun is taken back."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -317,7 +323,7 @@ def _own_account(
 ) -> None:
     kept = ("target", "changed", "identity")
     asked: Json = {key: of.asked[key] for key in kept if key in of.asked}
-    was = of.asked.get("of", of.kind.value) if of.kind in OWN else of.kind.value
+    was = of.asked.get("of", of.kind.value) if of.kind in OWN_ACCOUNT else of.kind.value
     key = operations.key_of(
         kind, of.instance_id, of.binding_id, of.generation, of.binding_generation
     )
@@ -344,9 +350,6 @@ def _own_account(
         created_at=run_at,
     )
     operations.add(db, fresh)
-
-
-OWN = frozenset({OperationKind.CLEANUP, OperationKind.SWEEP})
 
 
 def stopped(db: sa.Connection, operation: Operation) -> bool:
@@ -387,7 +390,7 @@ def _outlived(db: sa.Connection, operation: Operation) -> bool:
         ):
             return True
     return any(
-        other.kind in {OperationKind.DEPROVISION, OperationKind.UNBIND}
+        other.kind in REMOVALS
         and other.live
         and other.binding_id in {None, operation.binding_id}
         for other in operations.open_of(db, operation.instance_id)

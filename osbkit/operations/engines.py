@@ -29,7 +29,9 @@ import sqlalchemy as sa
 
 from osbkit.backends.registry import Registry
 from osbkit.domain import (
+    DAY,
     MICROSECONDS,
+    OWN_ACCOUNT,
     Operation,
     OperationKind,
     OperationState,
@@ -62,11 +64,7 @@ MARGIN = LEASE / 3
 FORSAKEN = 3600.0
 HOUSEKEEPING = 3600.0
 TOMBSTONE_DAYS = 90
-DAY = 86_400 * MICROSECONDS
 TAKEN_BACK = frozenset({OperationKind.PROVISION, OperationKind.BIND})
-RESTARTED = (
-    "The broker was restarted before it could answer; what was begun is taken back."
-)
 
 
 class EmbeddedEngine:
@@ -281,9 +279,8 @@ class EmbeddedEngine:
         task.add_done_callback(self._tasks.discard)
 
     def _later(self, operation: Operation) -> None:
-        loop = asyncio.get_running_loop()
-        seconds = max(0.0, ((operation.run_at or 0) - now()) / MICROSECONDS)
-        self._timers[operation.id] = loop.call_later(seconds, self._due, operation.id)
+        wait = ((operation.run_at or 0) - now()) / MICROSECONDS
+        self._claim_in(max(0.0, wait), operation.id)
 
     def _due(self, operation_id: str) -> None:
         self._timers.pop(operation_id, None)
@@ -304,9 +301,13 @@ class EmbeddedEngine:
             log.error(
                 "operation.unreadable", operation=operation_id, problem=str(damaged)
             )
+            self._claim_in(FORSAKEN, operation_id)  # a key may come back
         except Unavailable:
-            loop = asyncio.get_running_loop()
-            self._timers[operation_id] = loop.call_later(RENEW, self._due, operation_id)
+            self._claim_in(RENEW, operation_id)
+
+    def _claim_in(self, seconds: float, operation_id: str) -> None:
+        loop = asyncio.get_running_loop()
+        self._timers[operation_id] = loop.call_later(seconds, self._due, operation_id)
 
     async def _take_up(self, operation: Operation, again: bool) -> None:
         """Claim a row that nobody runs, and go on with it."""
@@ -407,7 +408,7 @@ class EmbeddedEngine:
             return  # the next start finds it
         for other in opened:
             known = other.id in self._timers or other.id in self._handles
-            if other.kind in endings.OWN and other.live and not known:
+            if other.kind in OWN_ACCOUNT and other.live and not known:
                 self._later(other)
 
     async def _returned(self, operation_id: str, seconds: float) -> None:
@@ -578,7 +579,7 @@ def take_up(
         park(db, operation)
         return None
     if operation.answer_owed and operation.kind in TAKEN_BACK:
-        turned = operations.turn(db, operation.id, RESTARTED, owed=True)
+        turned = operations.turn(db, operation.id, endings.RESTARTED, owed=True)
         operation = turned or operation
     until = now() + int(LEASE * MICROSECONDS)
     claimed = operations.claim(db, operation, owner=owner, until=until)

@@ -27,6 +27,8 @@ from osbkit.backends.contract import Bound
 from osbkit.backends.registry import AnyBackend, Registry
 from osbkit.domain import (
     MICROSECONDS,
+    OWN_ACCOUNT,
+    REMOVALS,
     Json,
     Operation,
     OperationKind,
@@ -272,7 +274,7 @@ class Executor:
             attempt=operation.attempt,
             **trouble(error),
         )
-        if operation.kind in endings.OWN:
+        if operation.kind in OWN_ACCOUNT:
             await self._postpone(operation)
         if not backoff.may_retry(operation.attempt, now(), operation.deadline):
             return False
@@ -298,7 +300,7 @@ class Executor:
             backend=operation.backend,
             fix=str(fault),
         )
-        if operation.kind in endings.OWN:
+        if operation.kind in OWN_ACCOUNT:
             await self._postpone(operation)
         return await self._back(handle, gave_up(operation))
 
@@ -324,7 +326,7 @@ class Executor:
 
     def _left(self, operation: Operation) -> float:
         """Seconds until the deadline; own account has one per attempt."""
-        if operation.kind in endings.OWN:
+        if operation.kind in OWN_ACCOUNT:
             return self._span
         return (operation.deadline - now()) / MICROSECONDS
 
@@ -337,7 +339,7 @@ class Executor:
     async def _forward(self, handle: Handle) -> Any:
         work = handle.work
         backend = self._registry.backend(work.operation.backend)
-        own = work.operation.kind in endings.OWN
+        own = work.operation.kind in OWN_ACCOUNT
         run = RecordedRun(handle, deadline=self._from_now() if own else None)
         verb = self._verb(backend, work, run)
         return await handle.call(verb, self._left(work.operation))
@@ -410,7 +412,7 @@ class Executor:
         """Take back what was begun, then end the operation as failed."""
         handle.reason = None
         operation = handle.operation
-        if operation.kind in {OperationKind.DEPROVISION, OperationKind.UNBIND}:
+        if operation.kind in REMOVALS:
             if failure.refused and handle.work.bindings:
                 failure = replace(failure, refused=False, status=500)
             return await self._record(handle, endings.failed, failure)
@@ -471,7 +473,7 @@ class Executor:
     async def _over_deadline(self, handle: Handle) -> Operation:
         """The time is over: as if nobody waited any longer."""
         operation = handle.operation
-        if operation.kind in endings.OWN:
+        if operation.kind in OWN_ACCOUNT:
             await self._postpone(operation)
         text = (
             "The service did not finish in the time that the broker allows for it"
@@ -573,12 +575,7 @@ def late() -> Failure:
 
 def interrupted_failure(operation: Operation) -> Failure:
     """What is said of an operation whose roll-back a restart found unfinished."""
-    return Failure(
-        text=operation.description
-        or "The broker was restarted before it could answer; what was begun is taken"
-        " back.",
-        status=503,
-    )
+    return Failure(text=operation.description or endings.RESTARTED, status=503)
 
 
 def gave_up(operation: Operation) -> Failure:

@@ -36,7 +36,8 @@ from osbkit.errors import Unavailable
 from osbkit.telemetry import log, trouble
 
 T = TypeVar("T")
-BATCH = 256
+BATCH = 64
+"""Units at most in one go of the event loop: some three milliseconds."""
 QUEUE = 4096
 BUSY = 10.0
 """Seconds to wait for a stranger's transaction on the file."""

@@ -145,6 +145,32 @@ async def test_every_method_but_describe_runs_in_a_thread() -> None:
     assert here not in author.threads.values()
 
 
+class Hanging(Plain):
+    """A service that does not answer."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda request, run: None)
+        self.inside = 0
+        self.answer = threading.Event()
+
+    def ping(self) -> None:
+        self.inside += 1
+        self.answer.wait(30)
+
+
+async def test_probes_that_are_given_up_do_not_gather_threads() -> None:
+    author = Hanging()
+    backend = threaded(author, threads=2)
+    for _ in range(5):
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(backend.ping(), 0.01)
+    inside = author.inside
+    author.answer.set()
+    await soon(backend.ping())
+
+    assert inside == 2
+
+
 async def test_as_many_calls_run_at_once_as_there_are_threads(gate: Gate) -> None:
     backend = threaded(Plain(gate), threads=2)
     calls = [
