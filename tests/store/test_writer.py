@@ -137,7 +137,7 @@ async def test_unit_is_committed_when_its_caller_is_told(watched):
 
 async def test_what_waits_together_is_committed_together(watched):
     held, first = await hold(watched)
-    texts = [f"{number:03}" for number in range(100)]
+    texts = [f"{number:03}" for number in range(module.BATCH - 1)]
     rest = [asyncio.ensure_future(watched.writer.write(adding(t))) for t in texts]
     await asyncio.sleep(0)
     held.go.set()
