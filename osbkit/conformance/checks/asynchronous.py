@@ -203,7 +203,7 @@ async def _unchanged(
     before = await one.fetch() if can_be_fetched(one) else None
     refused = await ask()
     _required(refused)
-    if before is not None:
+    if before is not None and before.good:
         after = await one.fetch()
         expect(
             _seen(before) == _seen(after),

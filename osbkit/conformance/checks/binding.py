@@ -575,16 +575,18 @@ async def binding_beside_a_binding_is_made_or_waits(target: Target) -> None:
     " ready.",
 )
 async def binding_while_provisioning_is_no_fault(target: Target) -> None:
-    """A binding during an operation of its instance is answered 2xx or 4xx."""
+    """A binding while its instance is provisioned is answered 2xx or 4xx, with
+    `accepts_incomplete` and without."""
     instance = target.instance(target.plan(wants.gives_202, wants.binds))
     first = await instance.provision()
-    answer = await instance.binding().bind()
+    answers = [await instance.binding().bind(flag=flag) for flag in (True, None)]
     await instance.still_running(operation_of(first))
-    expect(
-        answer.good or answer.rejected,
-        f"expected 2xx or 4xx, got {answer.status or answer.trouble}",
-        answer,
-    )
+    for answer in answers:
+        expect(
+            answer.good or answer.rejected,
+            f"expected 2xx or 4xx, got {answer.status or answer.trouble}",
+            answer,
+        )
 
 
 # --- credentials ---------------------------------------------------------------------

@@ -48,19 +48,47 @@ def _is(code: str, becomes: Rewrite) -> Change:
     return answers("PUT binding", None, rewrite)
 
 
+def _unless_rotated(becomes: Rewrite) -> Rewrite:
+    """Answers to bindings that name no predecessor are changed."""
+
+    def rewrite(asked: Asked, told: Answer) -> Answer | None:
+        if "predecessor_binding_id" in sent(asked):
+            return None
+        return becomes(asked, told)
+
+    return rewrite
+
+
+def _mode(broker: ReferenceBroker, asked: Asked) -> str:
+    """That of the plan of the instance."""
+    held = broker.instances[asked.instance_id].attributes
+    _, plan = broker.plan_of(held["service_id"], held["plan_id"])
+    return str(plan["x-mode"])
+
+
 def _for_mode(mode: str, becomes: Rewrite) -> Change:
     """Answers 202 to bindings of plans of a mode are changed."""
 
     def turn(broker: ReferenceBroker, asked: Asked, usual: Verb) -> Answer:
-        answer, instance = usual(asked), instance_of(broker, asked)
-        assert instance is not None
-        held = instance.attributes
-        _, plan = broker.plan_of(held["service_id"], held["plan_id"])
-        if plan["x-mode"] == mode and answer.status == 202:
+        answer = usual(asked)
+        if _mode(broker, asked) == mode and answer.status == 202:
             return becomes(asked, answer) or answer
         return answer
 
     return instead("bind", turn)
+
+
+def _tells_what_has_begun(broker: ReferenceBroker) -> None:
+    """Bindings of asynchronous plans are 201 and fetched while they are made."""
+    _for_mode("async", status(201))(broker)
+
+    def turn(broker: ReferenceBroker, asked: Asked, usual: Verb) -> Answer:
+        known = binding_of(broker, asked)
+        if known is not None and _runs(known) and _mode(broker, asked) == "async":
+            return Answer(200, dict(known.body))
+        return usual(asked)
+
+    instead("fetch_binding", turn)(broker)
 
 
 def _repeated(
@@ -318,6 +346,12 @@ MUTANTS = [
         change=answers("PUT binding", 201, status(200)),
     ),
     Mutant(
+        "bound_without_predecessor_is_200",
+        "A binding that was made is answered 200, unless it is a rotation.",
+        fails=("bound_by_the_request_is_201",),
+        change=answers("PUT binding", 201, _unless_rotated(status(200))),
+    ),
+    Mutant(
         "begun_binding_is_201",
         "A binding that has begun is answered 201.",
         fails=("binding_that_has_begun_is_202", "bindings_are_fetched"),
@@ -328,6 +362,12 @@ MUTANTS = [
         "A binding that has begun is answered 200.",
         fails=("binding_that_has_begun_is_202", "bindings_are_fetched"),
         change=_for_mode("async", status(200)),
+    ),
+    Mutant(
+        "begun_binding_is_201_and_fetched",
+        "A binding that has begun is answered 201, and can be fetched meanwhile.",
+        fails=("binding_that_has_begun_is_202",),
+        change=_tells_what_has_begun,
     ),
     Mutant(
         "running_binding_has_credentials",
@@ -360,6 +400,13 @@ MUTANTS = [
         "A binding that needs accepts_incomplete is refused with another code.",
         fails=("binding_needs_the_flag", "rotation_needs_the_flag"),
         change=_is("AsyncRequired", fields(error="AsyncOnly")),
+    ),
+    Mutant(
+        "first_binding_without_flag_is_unnamed",
+        "A binding that needs accepts_incomplete is refused with another code, unless"
+        " it is a rotation.",
+        fails=("binding_needs_the_flag",),
+        change=_is("AsyncRequired", _unless_rotated(fields(error="AsyncOnly"))),
     ),
     Mutant(
         "operation_of_binding_is_null",
@@ -426,6 +473,16 @@ MUTANTS = [
         "A repeat of a binding that was made asynchronously is answered 201.",
         fails=("repeat_of_a_binding_is_not_201", "repeated_rotation_is_the_same"),
         change=_repeated(_as_created, _was_begun),
+    ),
+    Mutant(
+        "repeat_of_an_async_binding_without_predecessor_is_201",
+        "A repeat of a binding that was made asynchronously is answered 201, unless it"
+        " is a rotation.",
+        fails=("repeat_of_a_binding_is_not_201",),
+        change=_repeated(
+            _as_created,
+            lambda known: _was_begun(known) and known.attributes["after"] is None,
+        ),
     ),
     Mutant(
         "binding_with_other_parameters_is_200",
@@ -526,6 +583,19 @@ MUTANTS = [
         ),
         change=_refuses(500, _while_provisioning),
     ),
+    Mutant(
+        "binding_without_flag_while_provisioning_is_500",
+        "A binding without accepts_incomplete while its instance is provisioned is"
+        " answered 500.",
+        fails=("binding_while_provisioning_is_no_fault",),
+        change=_refuses(
+            500,
+            lambda broker, asked: (
+                "accepts_incomplete" not in asked.query
+                and _while_provisioning(broker, asked)
+            ),
+        ),
+    ),
     *(
         Mutant(
             f"{name}_of_a_binding_is_anything",
@@ -564,6 +634,17 @@ MUTANTS = [
         "Only the app_guid at the top names the app.",
         fails=("app_may_stand_in_both_places", "codes_mean_what_they_say"),
         change=_reads_app(nested=False),
+    ),
+    Mutant(
+        "app_beside_is_refused",
+        "A binding with an app_guid and no bind_resource is answered 400.",
+        fails=("app_may_stand_in_both_places",),
+        change=_refuses(
+            400,
+            lambda _, asked: (
+                "app_guid" in sent(asked) and "bind_resource" not in sent(asked)
+            ),
+        ),
     ),
     Mutant(
         "refused_binding_is_made",

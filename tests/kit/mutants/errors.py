@@ -5,6 +5,7 @@ from typing import Any
 
 from tests.kit.matrix import (
     Mutant,
+    Rewrite,
     answers,
     fields,
     headers,
@@ -25,6 +26,11 @@ def body(raw: bytes) -> Callable[[Asked, Answer], Answer]:
         return told
 
     return becomes
+
+
+def unnamed(becomes: Rewrite) -> Rewrite:
+    """Refusals that have no code are changed."""
+    return lambda asked, told: None if "error" in told.body else becomes(asked, told)
 
 
 def wants_type(accepts: Callable[[str | None], bool]) -> Callable[[Any], None]:
@@ -152,6 +158,12 @@ MUTANTS = [
         change=answers("GET instance poll", 404, fields(error="AsyncRequired")),
     ),
     Mutant(
+        "fixed_plan_requires_an_app",
+        "An update that leaves a plan that cannot be left is refused with RequiresApp.",
+        fails=("codes_mean_what_they_say",),
+        change=answers("PATCH instance", 422, unnamed(fields(error="RequiresApp"))),
+    ),
+    Mutant(
         "rejected_put_is_written",
         "A PUT of an instance with unknown ids is rejected, and written.",
         fails=("rejected_put_leaves_the_instance",),
@@ -180,6 +192,12 @@ MUTANTS = [
         "The body of an unbinding that is done is null.",
         fails=("successes_are_objects", "unbind_is_200"),
         change=answers("DELETE binding", 200, body(b"null")),
+    ),
+    Mutant(
+        "repeated_binding_is_null",
+        "The body of a repeated binding is null.",
+        fails=("successes_are_objects",),
+        change=answers("PUT binding", 200, body(b"null")),
     ),
     Mutant(
         "no_type_is_415",

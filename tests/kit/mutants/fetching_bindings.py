@@ -53,6 +53,27 @@ def _too_early() -> Change:
     return _refused(404, early)
 
 
+def _right_after_a_poll(broker: ReferenceBroker) -> None:
+    """A binding that was begun is not found by the request that follows its poll."""
+    routed = broker.routed
+    before: dict[str, str] = {}  # the path asked for last, by instance
+
+    async def remembers(asked: Asked) -> Answer:
+        instance, path = "/".join(asked.parts[:2]), "/".join(asked.parts)
+        polled = before.get(instance) == f"{path}/last_operation"
+        before[instance] = path
+        if polled and asked.kind == "GET binding" and _was_begun(broker, asked):
+            raise Refusal(404, "It is not there yet.")
+        return await routed(asked)
+
+    broker.routed = remembers  # type: ignore[method-assign]
+
+
+def _was_begun(broker: ReferenceBroker, asked: Asked) -> bool:
+    binding = known(broker, asked)
+    return binding is not None and bool(binding.operations)
+
+
 def _never_was(broker: ReferenceBroker, asked: Asked) -> bool:
     return known(broker, asked) is None and asked.instance_id in broker.instances
 
@@ -103,6 +124,14 @@ def _renews(begun: bool) -> Change:
     return instead("fetch_binding", turn)
 
 
+def _hides(broker: ReferenceBroker, asked: Asked, usual: Verb) -> Answer:
+    answer, binding = usual(asked), known(broker, asked)
+    if binding is not None and not binding.operations:
+        hidden = {"password": "********"}
+        answer.body["credentials"] = {**answer.body["credentials"], **hidden}
+    return answer
+
+
 def _once() -> Change:
     """A binding that was made within the request is found once."""
     asked_for: list[str] = []
@@ -149,13 +178,15 @@ MUTANTS = [
     Mutant(
         "success_is_told_too_early",
         "A binding whose success was told cannot be fetched at once.",
-        fails=(
-            "bindings_are_fetched",
-            "begun_binding_is_fetched_at_once",
-            "both_bindings_are_valid",
-            "async_required_binds_nothing",
-        ),
+        fails=("begun_binding_is_fetched_at_once", "both_bindings_are_valid"),
         change=_too_early(),
+    ),
+    Mutant(
+        "fetch_after_a_poll_is_404",
+        "The fetch that follows the poll that told the end of a binding is answered"
+        " 404.",
+        fails=("begun_binding_is_fetched_at_once",),
+        change=_right_after_a_poll,
     ),
     Mutant(
         "unknown_binding_is_410",
@@ -198,6 +229,12 @@ MUTANTS = [
         "A fetch tells another password than the answer that made the binding.",
         fails=("fetch_tells_what_the_answer_told", "fetch_can_be_repeated"),
         change=_renews(begun=False),
+    ),
+    Mutant(
+        "fetch_hides_the_password",
+        "A fetch tells stars for the password that the answer told.",
+        fails=("fetch_tells_what_the_answer_told",),
+        change=instead("fetch_binding", _hides),
     ),
     Mutant(
         "fetch_renews_the_password",

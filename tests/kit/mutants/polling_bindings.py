@@ -14,7 +14,7 @@ from tests.kit.mutants.polling import (
     retry_after,
     told,
 )
-from tests.kit.reference import Answer, Asked, ReferenceBroker, Refusal
+from tests.kit.reference import Answer, Asked, ReferenceBroker, Refusal, Thing
 
 POLL = "poll_binding"
 Verb = Callable[[Asked], Answer]
@@ -29,6 +29,20 @@ def looks_everywhere(broker: ReferenceBroker, asked: Asked, usual: Verb) -> Answ
             if asked.binding_id in instance.bindings:
                 return broker.polled(asked, instance.bindings[asked.binding_id])
         raise
+
+
+def nowhere_is_gone(broker: ReferenceBroker, asked: Asked, usual: Verb) -> Answer:
+    """A binding that is below no instance is told to be gone."""
+    every = broker.instances.values()
+    if not any(asked.binding_id in instance.bindings for instance in every):
+        raise Refusal(410, "It is gone.")
+    return usual(asked)
+
+
+def has_no_operation_to_be_hinted_at(asked: Asked, thing: Thing | None) -> bool:
+    """The binding never had an operation, and the poll has both hints."""
+    both = {"service_id", "plan_id"} <= asked.query.keys()
+    return both and thing is not None and not thing.operations
 
 
 MUTANTS = [
@@ -111,6 +125,12 @@ MUTANTS = [
         change=answers(BIND_POLL, 404, status(410)),
     ),
     Mutant(
+        "poll_of_binding_that_never_was_is_410",
+        "A poll of a binding that no instance ever had is answered 410.",
+        fails=("poll_of_unknown_binding_is_404",),
+        change=instead(POLL, nowhere_is_gone),
+    ),
+    Mutant(
         "poll_finds_bindings_everywhere",
         "A poll finds a binding below every instance.",
         fails=("poll_below_another_instance_is_404",),
@@ -121,6 +141,13 @@ MUTANTS = [
         "A binding that has been made is told by 410 to who names no operation.",
         fails=("poll_of_a_binding_is_not_410", "poll_of_a_binding_takes_hints"),
         change=instead(POLL, refused(has_ended("bind"), 410)),
+    ),
+    Mutant(
+        "bound_at_once_is_410",
+        "A binding that was made within the request is told by 410 to a poll with both"
+        " hints.",
+        fails=("poll_of_a_binding_is_not_410",),
+        change=instead(POLL, refused(has_no_operation_to_be_hinted_at, 410)),
     ),
     Mutant(
         "end_of_unbind_is_404",
