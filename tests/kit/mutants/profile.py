@@ -137,11 +137,7 @@ MUTANTS = [
     Mutant(
         "provision_wants_no_annotations_of_cloud_foundry",
         "A provision with Cloud Foundry's annotations is refused.",
-        fails=(
-            "cloud_foundry_provisions_with_its_context",
-            "cloud_foundry_updates_with_its_context",
-            "cloud_foundry_binds_with_its_context",
-        ),
+        fails=("cloud_foundry_provisions_with_its_context",),
         change=_wants_no("provision", "cloudfoundry", "organization_annotations"),
     ),
     Mutant(
@@ -157,13 +153,16 @@ MUTANTS = [
         change=_wants("bind", "cloudfoundry", "instance_name"),
     ),
     Mutant(
+        "provision_wants_no_annotations_of_kubernetes",
+        "A provision with Kubernetes' annotations is refused.",
+        fails=("kubernetes_provisions_with_its_context",),
+        change=_wants_no("provision", "kubernetes", "namespace_annotations"),
+    ),
+    Mutant(
         "provision_wants_no_clusterid",
         "A provision with Kubernetes' clusterid is refused.",
         fails=(
-            "kubernetes_identity_is_accepted",
             "kubernetes_provisions_with_its_context",
-            "kubernetes_updates_with_its_context",
-            "kubernetes_binds_with_its_context",
             "any_context_is_provisioned",
         ),
         change=_wants_no("provision", "kubernetes", "clusterid"),
