@@ -1,9 +1,15 @@
 """Waiting for calls that were halted.
 
 A DELETE ends the creation in the store, but the creation's call may still be
-running, here or on another machine. Nothing may be removed before that call has
-returned, or its late effect would stay: so the delete waits until each halted
-operation is over, or until its lease ran out plus `GRACE`.
+running, here or on another machine. What it makes after the removal would stay: so
+the delete waits until each halted call has returned, or
+
+    its lease ran out, plus `GRACE`   its process is gone, or paused
+    `PATIENCE` is over                it is deaf: no cancellation reaches a thread,
+                                      and the platform must get its answer
+
+and what such a call made all the same is swept when it returns; it has a name of
+its own generation, so it never meets what was made since.
 """
 
 import asyncio
@@ -16,6 +22,9 @@ from osbkit.store import operations
 from osbkit.store.rows import now
 
 GRACE = 5 * MICROSECONDS
+PATIENCE = 30 * MICROSECONDS
+"""Less than `sync_budget_required`: the DELETE that waits can still say that it is
+done, and a PUT of the same id begins anew."""
 TICK = 0.2
 
 
@@ -28,6 +37,8 @@ def unfinished(
         opened: every open operation of the instance.
         moment: microseconds.
     """
+    if moment >= mine.created_at + PATIENCE:
+        return []
     return [
         other
         for other in opened

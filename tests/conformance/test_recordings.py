@@ -139,6 +139,49 @@ async def test_a_delete_that_overlaps_a_put_which_outlived_its_client_wins(
     assert queue.left == {new.name}
 
 
+@pytest.mark.parametrize("offer", [SYNC, AUTO, ASYNC], ids=lambda offer: offer.plan)
+async def test_a_put_that_outlives_the_delete_and_the_next_put_changes_nothing(
+    broker: Served,
+    queue: Queues,
+    offer: Offer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As it was recorded: sent first, and ended last."""
+    monkeypatch.setattr("osbkit.operations.halting.PATIENCE", 0)
+    listing, delete, second, first = recording("service-catalog-timeout", offer)
+    replay = Replay(broker, SERVICE_CATALOG, offer, queue)
+    hold = Hold(deaf=True)
+    queue.next("provision", succeed(hold=hold))
+
+    await replay.expect(listing, "", DONE)
+    unheard = asyncio.create_task(replay.send(first, "provision"))
+    await soon(hold.entered.wait())
+    await end(replay, delete, "deprovision")
+    await end(replay, second, "provision")
+    old, new = queue.made("provision")
+    assert queue.left == {new.name}
+    hold.release()  # now the first call makes its queue after all
+    await soon(unheard)
+    await broker.hurry()
+
+    assert replay.findings == []
+    assert queue.left == {new.name} != {old.name}
+
+
+async def end(replay: Replay, line: Line, verb: str) -> None:
+    """Begin a change, and poll it to its end where it is asynchronous."""
+    replay.operation = None
+    if not replay.offer.held:
+        await replay.expect(line, verb, DONE)
+        return
+    await replay.expect(line, verb, WAIT)
+    polled = replay.poll_of(line)
+    async with asyncio.timeout(60):
+        while (await replay.send(polled, verb)).verdict is WAIT:
+            await asyncio.sleep(0.001)
+    await replay.expect(polled, verb, DONE)
+
+
 @pytest.mark.parametrize("deaf", [False, True], ids=["call returns", "call goes on"])
 async def test_a_delete_that_overlaps_an_accepted_put_wins(
     broker: Served, queue: Queues, deaf: bool
