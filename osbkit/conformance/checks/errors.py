@@ -128,19 +128,24 @@ def errors_are_objects(seen: Exchange) -> None:
 
 @check("ERR-01", advice="Answer 4xx to what the platform did wrong.")
 async def mistakes_are_4xx(target: Target) -> None:
-    """A request for what the broker has not is answered 4xx: no 2xx, no 5xx."""
+    """A poll, fetch, deprovision or unbind of what never was is answered 4xx: no 2xx,
+    no 5xx. Endpoints and methods that the specification has not are not tried."""
     unknown = target.instance(target.plan(wants.usable))
     expect_rejected(await unknown.poll(), said="a poll of an unknown instance")
-    expect_rejected(await unknown.fetch(), said="a fetch of an unknown instance")
-    expect_rejected(await unknown.delete(), said="a delete of an unknown instance")
-    for method, path in (
-        ("GET", "/v2/no-such-thing"),
-        ("POST", "/v2/catalog"),
-        ("PUT", unknown.poll_path),
-        ("PATCH", unknown.binding().path),
-    ):
-        answer = await target.send(method, path, json={})
-        expect_rejected(answer, said=f"{method}, which the specification has not")
+    await _expect_undeletable(unknown, "a deprovision of an unknown instance")
+    for plan in target.plans(wants.usable, wants.retrievable)[:1]:
+        answer = await target.instance(plan).fetch()
+        expect_rejected(answer, said="a fetch of an unknown instance")
+    for plan in target.plans(wants.binds)[:1]:
+        binding = target.instance(plan).binding()
+        await _expect_undeletable(binding, "an unbind of an unknown instance")
+
+
+async def _expect_undeletable(one: Instance | Binding, said: str) -> None:
+    """Neither with `accepts_incomplete` nor without."""
+    for flag, how in ((True, "with"), (None, "without")):
+        answer = await one.delete(flag=flag)
+        expect_rejected(answer, said=f"{said}, {how} accepts_incomplete")
 
 
 @every_answer(

@@ -33,6 +33,20 @@ def unnamed(becomes: Rewrite) -> Rewrite:
     return lambda asked, told: None if "error" in told.body else becomes(asked, told)
 
 
+def unless_flagged(becomes: Rewrite) -> Rewrite:
+    """Answers to requests without accepts_incomplete are changed."""
+    return lambda asked, told: None if asked.flag else becomes(asked, told)
+
+
+def other_endpoints_are(code: int) -> Callable[[ReferenceBroker], None]:
+    """What is no route of the specification has this status."""
+
+    def becomes(asked: Asked, told: Answer) -> Answer | None:
+        return None if asked.kind else status(code)(asked, told)
+
+    return answers("", 404, becomes)
+
+
 def wants_type(accepts: Callable[[str | None], bool]) -> Callable[[Any], None]:
     """A provisioning whose content type is not accepted is answered 415."""
 
@@ -89,10 +103,28 @@ def _spoil(thing: Thing) -> None:
 
 MUTANTS = [
     Mutant(
-        "unknown_methods_are_500",
-        "A method that an endpoint has not is answered 500.",
+        "deprovision_of_nothing_without_flag_is_500",
+        "Without accepts_incomplete a deprovision of an unknown instance is a fault.",
         fails=("mistakes_are_4xx",),
-        change=answers("", 405, status(500)),
+        change=answers("DELETE instance", 410, unless_flagged(status(500))),
+    ),
+    Mutant(
+        "unbind_of_nothing_without_flag_is_200",
+        "Without accepts_incomplete an unbind of an unknown instance is answered 200.",
+        fails=("mistakes_are_4xx",),
+        change=answers("DELETE binding", 410, unless_flagged(status(200))),
+    ),
+    Mutant(
+        "other_methods_are_501",
+        "A method of which the specification says nothing is answered 501: no fault.",
+        fails=(),
+        change=answers("", 405, status(501)),
+    ),
+    Mutant(
+        "other_endpoints_are_501",
+        "A path of which the specification says nothing is answered 501: no fault.",
+        fails=(),
+        change=other_endpoints_are(501),
     ),
     Mutant(
         "empty_error",
