@@ -38,6 +38,7 @@ from tests.kit.reference import (
 
 Rewrite = Callable[[Asked, Answer], Answer | None]
 Turn = Callable[[ReferenceBroker, Asked, Callable[[Asked], Answer]], Answer]
+URL = "https://reference.example"
 AT_ONCE = Tempo(first=0.0, longest=0.0, patience=0.5)
 
 
@@ -50,12 +51,14 @@ class Mutant:
         wrong: in which way, one sentence.
         fails: the names of all checks that fail.
         change: makes it wrong from outside.
+        url: by which it is reached.
     """
 
     name: str
     wrong: str
     fails: tuple[str, ...]
     change: Callable[[ReferenceBroker], None] = lambda broker: None
+    url: str = URL
 
     def broker(self) -> ReferenceBroker:
         """A fresh one."""
@@ -225,7 +228,7 @@ async def examine(
     *,
     version: str = "2.17",
     choices: Choices | None = None,
-    prefix: str = "",
+    url: str = URL,
 ) -> Report:
     """Run the kit against a reference broker, in process.
 
@@ -233,7 +236,7 @@ async def examine(
         checks: all of them if left out.
     """
     connection = Connection(
-        f"https://reference.example{prefix}",
+        url,
         Credentials(user=USER, password=PASSWORD),
         version=version,
         transport=AsSent(broker),

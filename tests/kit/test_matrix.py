@@ -115,7 +115,7 @@ def examined(
 def faults_of(name: str) -> dict[str, str]:
     """The checks that fail a mutant, and what they say."""
     (mutant,) = (each for each in MUTANTS if each.name == name)
-    return _bad(asyncio.run(examine(mutant.broker())))
+    return _bad(asyncio.run(examine(mutant.broker(), url=mutant.url)))
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)

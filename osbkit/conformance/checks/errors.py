@@ -133,8 +133,9 @@ async def mistakes_are_4xx(target: Target) -> None:
     unknown = target.instance(target.plan(wants.usable))
     expect_rejected(await unknown.poll(), said="a poll of an unknown instance")
     await _expect_undeletable(unknown, "a deprovision of an unknown instance")
-    for plan in target.plans(wants.usable, wants.retrievable)[:1]:
-        answer = await target.instance(plan).fetch()
+    retrievable = target.plans(wants.usable, wants.retrievable)
+    if retrievable and target.knows("2.14"):
+        answer = await target.instance(retrievable[0]).fetch()
         expect_rejected(answer, said="a fetch of an unknown instance")
     for plan in target.plans(wants.binds)[:1]:
         binding = target.instance(plan).binding()

@@ -314,6 +314,12 @@ MUTANTS = [
         ),
     ),
     Mutant(
+        "reached_in_the_clear",
+        "The broker is on a network, and reached by http.",
+        fails=("traffic_is_encrypted",),
+        url="http://reference.example",
+    ),
+    Mutant(
         "public_catalog",
         "The catalog needs no credentials.",
         fails=(
