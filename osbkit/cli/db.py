@@ -36,25 +36,41 @@ def upgrade(database_url: DatabaseUrl = None) -> None:
 
 @app.command()
 def current(database_url: DatabaseUrl = None) -> None:
-    """Print the schema the database is at, or `empty`."""
+    """Print the schema the database is at, or `empty`; for a newer one also whether
+    this version may serve it."""
     from osbkit.store import migrate
 
-    typer.echo(migrate.current(_url(database_url)) or "empty")
+    found = migrate.look(_url(database_url))
+    said = found.revision or "empty"
+    if found.standing is migrate.Standing.AHEAD:
+        said += f" (newer than {migrate.head()}, whose code may still run on it)"
+    elif found.standing is migrate.Standing.CONTRACTED:
+        said += f" (newer than {migrate.head()}, whose code may not run on it)"
+    typer.echo(said)
 
 
 @app.command()
 def check(database_url: DatabaseUrl = None) -> None:
-    """Tell whether the database is at the schema of this version; 1 if not."""
+    """Tell whether this version may serve the database as it is; 1 if not."""
     from osbkit.store import migrate
 
-    found, wanted = migrate.current(_url(database_url)), migrate.head()
-    if found != wanted:
-        raise Problem(
-            f"The database is at {found or 'no schema at all'}; this version of osbkit"
-            f" works with {wanted}.",
-            hint="`osbkit db upgrade` brings it there.",
-        )
-    typer.echo(f"The database is at {found}, as this version wants it.")
+    found, wanted = migrate.look(_url(database_url)), migrate.head()
+    match found.standing:
+        case migrate.Standing.CURRENT:
+            typer.echo(f"The database is at {wanted}, as this version wants it.")
+        case migrate.Standing.AHEAD:
+            typer.echo(
+                f"The database is at {found.revision}, newer than {wanted}; code from"
+                f" {found.oldest} on may run on it, so this version may."
+            )
+        case migrate.Standing.CONTRACTED:
+            raise Problem(migrate.ahead(found.revision))
+        case _:
+            raise Problem(
+                f"The database is at {found.revision or 'no schema at all'}; this"
+                f" version of osbkit works with {wanted}.",
+                hint="`osbkit db upgrade` brings it there.",
+            )
 
 
 def _url(given: str | None) -> str:

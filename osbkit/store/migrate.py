@@ -2,10 +2,25 @@
 
 The revisions stand in `migrations/`, shipped in the wheel as `osbkit/migrations`.
 Alembic is imported only when there is work for it.
+
+    the database is at        this version
+    nothing, an older one     upgrades it (a SQLite file), or wants `osbkit db upgrade`
+    `SCHEMA`                  serves it
+    a newer one, expanded     serves it: the newer one said that it may
+    a newer one, contracted   refuses
+
+An expanding migration only adds what older code neither reads nor misses, so the
+last release may go on, or be rolled back to. Which code may is a row in `meta`,
+`schema.oldest`: every migration says it (`keeps_running`).
 """
 
 import os
 import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from enum import Enum
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +29,7 @@ import sqlalchemy as sa
 from osbkit.errors import DatabaseUnusable
 from osbkit.store.address import Server, file_of, server_of
 from osbkit.store.tables import SCHEMA
+from osbkit.telemetry import log
 
 UPGRADE = 0x6F73626B6974  # "osbkit": the advisory lock's number on PostgreSQL
 UPGRADE_NAME = "osbkit.upgrade"
@@ -22,6 +38,58 @@ UPGRADE_WAIT = 60
 FOUND: sa.Select[Any] = sa.select(sa.column("version_num")).select_from(
     sa.table("alembic_version")
 )
+OLDEST = "schema.oldest"
+META = sa.table("meta", sa.column("name", sa.String), sa.column("value", sa.String))
+OLDEST_FOUND: sa.Select[Any] = sa.select(META.c.value).where(META.c.name == OLDEST)
+
+
+class Standing(Enum):
+    """How a database stands to the code."""
+
+    BEHIND = "behind"
+    CURRENT = "current"
+    AHEAD = "ahead"
+    CONTRACTED = "contracted"
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a database says of its schema.
+
+    Attributes:
+        revision: what it is at; None without tables of ours.
+        oldest: the schema of the oldest code that may run on it, read only where
+            `revision` is not this version's.
+    """
+
+    revision: str | None
+    oldest: str | None = None
+
+    @cached_property
+    def standing(self) -> Standing:
+        """Whether this version may serve it."""
+        if self.revision == SCHEMA:
+            return Standing.CURRENT
+        if self.revision is None or known(self.revision):
+            return Standing.BEHIND
+        if self.oldest is not None and self.oldest <= SCHEMA:
+            return Standing.AHEAD
+        return Standing.CONTRACTED
+
+    @property
+    def served(self) -> bool:
+        """Whether this version may serve it as it is; says so where it is newer.
+
+        Raises:
+            DatabaseUnusable: a newer version has taken away what this one needs.
+        """
+        if self.standing is Standing.CONTRACTED:
+            raise DatabaseUnusable(ahead(self.revision))
+        if self.standing is Standing.AHEAD:
+            log.warning(
+                "schema.ahead", found=self.revision, known=SCHEMA, oldest=self.oldest
+            )
+        return self.standing is not Standing.BEHIND
 
 
 def head() -> str:
@@ -42,16 +110,24 @@ def folder() -> Path:
 
 def revision_of(path: Path) -> str | None:
     """The revision a SQLite file is at; None if it has no tables of ours."""
+    return found_at(path).revision
+
+
+def found_at(path: Path) -> Found:
+    """What a SQLite file says of its schema."""
     if not path.exists():
-        return None
-    connection = sqlite3.connect(path, timeout=10)
-    try:
-        row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
-    except sqlite3.OperationalError:
-        return None
-    finally:
-        connection.close()
-    return None if row is None else str(row[0])
+        return Found(None)
+
+    def ask(statement: sa.Select[Any]) -> str | None:
+        text = str(statement.compile(compile_kwargs={"literal_binds": True}))
+        try:
+            row = connection.execute(text).fetchone()
+        except sqlite3.OperationalError:
+            return None
+        return None if row is None else str(row[0])
+
+    with closing(sqlite3.connect(path, timeout=10)) as connection:
+        return _found(ask)
 
 
 def private(path: str, flags: int) -> int:
@@ -63,10 +139,9 @@ def upgrade_file(path: Path) -> None:
     """Upgrade a SQLite file whose lock the caller holds: whole, or not at all.
 
     Raises:
-        DatabaseUnusable: the file is newer than this code.
+        DatabaseUnusable: a newer version has taken away what this one needs.
     """
-    found = revision_of(path)
-    if found == SCHEMA:
+    if found_at(path).served:
         return
     if not path.exists():  # SQLite gives -wal and -shm the mode of their file
         open(path, "ab", opener=private).close()
@@ -77,8 +152,6 @@ def upgrade_file(path: Path) -> None:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
             run(connection, "upgrade", SCHEMA)
             connection.exec_driver_sql("COMMIT")
-    except _unknown_revision() as error:
-        raise DatabaseUnusable(ahead(found)) from error
     finally:
         engine.dispose()
 
@@ -113,8 +186,8 @@ def upgrade_server(db: sa.Connection) -> None:
     of a table by itself.
 
     Raises:
-        DatabaseUnusable: the database is newer than this code, or another upgrade
-            does not end.
+        DatabaseUnusable: a newer version has taken away what this one needs, or
+            another upgrade does not end.
     """
     postgresql = db.dialect.name == "postgresql"
     if postgresql:
@@ -125,13 +198,8 @@ def upgrade_server(db: sa.Connection) -> None:
             "Another `osbkit db upgrade` works on this database and does not end."
         )
     try:
-        found = revision_in(db)
-        if found == SCHEMA:
-            return
-        try:
+        if not found_in(db).served:
             run(db, "upgrade", SCHEMA)
-        except _unknown_revision() as error:
-            raise DatabaseUnusable(ahead(found)) from error
     finally:
         if not postgresql:
             db.execute(sa.select(sa.func.release_lock(UPGRADE_NAME)))
@@ -139,10 +207,34 @@ def upgrade_server(db: sa.Connection) -> None:
 
 def revision_in(db: sa.Connection) -> str | None:
     """The revision that the database of a connection is at; None without tables."""
+    return found_in(db).revision
+
+
+def found_in(db: sa.Connection) -> Found:
+    """What the database of a connection says of its schema."""
     if not sa.inspect(db).has_table("alembic_version"):
-        return None
-    found: str | None = db.scalar(FOUND)
-    return found
+        return Found(None)
+    return _found(db.scalar)
+
+
+def _found(ask: Callable[[sa.Select[Any]], str | None]) -> Found:
+    revision = ask(FOUND)
+    return Found(revision, None if revision in {None, SCHEMA} else ask(OLDEST_FOUND))
+
+
+def keeps_running(op: Any, oldest: str) -> None:
+    """Say in a migration which code may run on the schema it leaves behind.
+
+    Every migration says it once, before it takes anything away; online or printed.
+
+    Args:
+        op: `alembic.op`.
+        oldest: the revision of the oldest code. A migration that only adds names
+            what its predecessor named (or "0001"); one that takes something away
+            names the first revision whose code does without it.
+    """
+    op.execute(sa.delete(META).where(META.c.name == OLDEST))
+    op.execute(sa.insert(META).values(name=OLDEST, value=oldest))
 
 
 def ahead(found: str | None) -> str:
@@ -162,26 +254,29 @@ def known(revision: str) -> bool:
     return any(one.revision == revision for one in scripts.walk_revisions())
 
 
-def require_current(server: Server, found: str | None) -> None:
-    """Refuse to serve a database that is behind or ahead.
+def require_current(server: Server, found: Found) -> None:
+    """Refuse to serve a database that is behind, or too far ahead.
 
     Raises:
         DatabaseUnusable: the sentence names the command to run.
     """
-    if found == SCHEMA:
+    if found.served:
         return
-    if found is not None and not known(found):
-        raise DatabaseUnusable(ahead(found))
     raise DatabaseUnusable(
-        f"The database {server.where()} is at {found or 'no schema at all'}; this"
-        f" version of osbkit works with {SCHEMA}: run `osbkit db upgrade`."
+        f"The database {server.where()} is at {found.revision or 'no schema at all'};"
+        f" this version of osbkit works with {SCHEMA}: run `osbkit db upgrade`."
     )
+
+
+def look(url: str) -> Found:
+    """What the database of a URL says of its schema."""
+    server = server_of(url)
+    return found_at(file_of(url)) if server is None else server.run(found_in)
 
 
 def current(url: str) -> str | None:
     """What `osbkit db current` prints: the revision, or None for an empty one."""
-    server = server_of(url)
-    return revision_of(file_of(url)) if server is None else server.run(revision_in)
+    return look(url).revision
 
 
 def config() -> Any:
@@ -200,9 +295,3 @@ def run(connection: sa.Connection, verb: str, revision: str) -> None:
     made = config()
     made.attributes["connection"] = connection
     getattr(command, verb)(made, revision)
-
-
-def _unknown_revision() -> type[Exception]:
-    from alembic.util.exc import CommandError
-
-    return CommandError

@@ -129,7 +129,7 @@ def look(url: str) -> Past | None:
         return server.run(_past_of_this_schema)
     path = file_of(url)
     try:
-        found = migrate.revision_of(path)
+        found = migrate.found_at(path)
         if not _is_ours(found):
             return None
         engine = sa.create_engine(
@@ -144,21 +144,21 @@ def look(url: str) -> Past | None:
 
 
 def _past_of_this_schema(db: sa.Connection) -> Past | None:
-    return past(db) if _is_ours(migrate.revision_in(db)) else None
+    return past(db) if _is_ours(migrate.found_in(db)) else None
 
 
-def _is_ours(found: str | None) -> bool:
-    """Whether there is a database of this version; False for an empty one.
+def _is_ours(found: migrate.Found) -> bool:
+    """Whether there is a database that this version can read; False for an empty one.
 
     Raises:
         DatabaseUnusable: it is at another schema.
     """
-    if found not in {None, migrate.head()}:
-        raise DatabaseUnusable(
-            f"The database is at schema {found}; this version of osbkit works with"
-            f" {migrate.head()}: run `osbkit db upgrade`."
-        )
-    return found is not None
+    if found.revision is None or found.served:
+        return found.revision is not None
+    raise DatabaseUnusable(
+        f"The database is at schema {found.revision}; this version of osbkit works"
+        f" with {migrate.head()}: run `osbkit db upgrade`."
+    )
 
 
 def _to_read(path: Path) -> sqlite3.Connection:

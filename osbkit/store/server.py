@@ -101,7 +101,7 @@ class ServerStore:
             self._writer = self._engine(WRITERS)
             self._reader = self._engine(READERS, reads=True)
             async with self._writer.connect() as db:
-                found = await db.run_sync(migrate.revision_in)
+                found = await db.run_sync(migrate.found_in)
             migrate.require_current(self._server, found)
             self.broker_id = await self.write(identity.of_database)
             await self._look_at_the_clock()

@@ -251,7 +251,7 @@ def garbage(path: Path) -> None:
 @pytest.mark.parametrize(
     ("prepare", "words"),
     [
-        pytest.param(older, "osbkit db upgrade", id="another schema"),
+        pytest.param(older, "does not know", id="another schema"),
         pytest.param(garbage, "cannot be read", id="no database"),
     ],
 )

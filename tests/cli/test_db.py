@@ -3,6 +3,7 @@
 import pytest
 
 from osbkit.store import migrate
+from tests.migrations.made_up import NEWER, future
 
 
 @pytest.fixture
@@ -38,6 +39,43 @@ def test_check_fails_until_the_database_is_upgraded(osbkit, url):
     assert behind.exit_code == 1
     assert "osbkit db upgrade" in behind.stderr
     assert there.exit_code == 0
+
+
+def test_newer_schema_that_this_version_may_serve_is_told_and_left(
+    osbkit, url, tmp_path
+):
+    with future(tmp_path / "newer", migrate.head()):
+        migrate.upgrade(url)
+
+    said = {
+        command: osbkit("db", command, "--database-url", url)
+        for command in ("current", "check", "upgrade")
+    }
+
+    assert all(one.exit_code == 0 for one in said.values())
+    head = migrate.head()
+    assert f"{NEWER} (newer than {head}, whose code may still" in said["current"].stdout
+    assert f"code from {head} on may run on it" in said["check"].stdout
+    assert f"at {NEWER} already" in said["upgrade"].stdout
+
+
+def test_newer_schema_that_this_version_may_not_serve_is_a_sentence(
+    osbkit, url, tmp_path
+):
+    with future(tmp_path / "newer", NEWER):
+        migrate.upgrade(url)
+
+    said = {
+        command: osbkit("db", command, "--database-url", url)
+        for command in ("current", "check", "upgrade")
+    }
+
+    assert said["current"].exit_code == 0
+    assert "whose code may not run" in said["current"].stdout
+    for command in ("check", "upgrade"):
+        assert said[command].exit_code == 1
+        assert f"at schema {NEWER}" in said[command].stderr
+        assert "or a newer one" in said[command].stderr
 
 
 def test_the_database_of_the_settings_is_the_default(osbkit, url, monkeypatch):

@@ -3,6 +3,7 @@
 The statements for PostgreSQL, MariaDB and MySQL are printed, not run.
 """
 
+import base64
 import re
 import sqlite3
 from contextlib import closing
@@ -15,12 +16,16 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from structlog.testing import capture_logs
 
 from osbkit.errors import DatabaseUnusable, SettingsInvalid
 from osbkit.store import address, migrate
-from osbkit.store.sqlite import LockFile
+from osbkit.store.migrate import Standing
+from osbkit.store.sqlite import LockFile, SqliteStore
 from osbkit.store.tables import SEALED, metadata
+from tests.migrations.made_up import NEWER, NEWEST, future
 
+KEYS = "test:" + base64.b64encode(bytes(32)).decode()
 DIALECTS = ["sqlite", "postgresql", "mariadb", "mysql"]
 EXACT = {
     "mariadb": "COLLATE utf8mb4_nopad_bin",
@@ -32,6 +37,12 @@ BLOB = {
     "mariadb": "MEDIUMBLOB",
     "mysql": "MEDIUMBLOB",
 }
+
+SINCE_FIRST = [
+    one.revision
+    for one in ScriptDirectory.from_config(migrate.config()).walk_revisions()
+    if one.down_revision is not None
+]
 
 
 def printed(dialect: str) -> str:
@@ -120,9 +131,10 @@ def test_upgrade_that_breaks_off_leaves_nothing_half_done(path, monkeypatch):
     assert migrate.revision_of(path) == migrate.head()
 
 
-def test_schema_that_is_newer_than_the_code_is_refused_and_left_alone(path):
+def test_unknown_schema_is_refused_and_left_alone(path):
     migrate.upgrade_file(path)
     with closing(sqlite3.connect(path)) as db:
+        db.execute("DELETE FROM meta WHERE name = 'schema.oldest'")
         db.execute("UPDATE alembic_version SET version_num = '0099'")
         db.commit()
 
@@ -132,6 +144,44 @@ def test_schema_that_is_newer_than_the_code_is_refused_and_left_alone(path):
     assert "schema 0099" in str(refused.value)
     assert f"knows {migrate.head()}" in str(refused.value)
     assert migrate.revision_of(path) == "0099"
+
+
+async def test_schema_that_a_newer_version_expanded_is_served(path, tmp_path):
+    with future(tmp_path / "newer", migrate.head()):
+        migrate.upgrade_file(path)
+
+    with capture_logs() as logs:
+        migrate.upgrade_file(path)
+        store = SqliteStore(path, KEYS)
+        await store.open()
+    await store.ping()
+    await store.close()
+
+    assert migrate.revision_of(path) == NEWER
+    assert [(one["event"], one["found"], one["known"]) for one in logs] == [
+        ("schema.ahead", NEWER, migrate.head())
+    ] * 2
+
+
+async def test_schema_that_a_newer_version_contracted_is_refused(path, tmp_path):
+    """Also where an expansion before it had let this version run."""
+    with future(tmp_path / "newer", migrate.head(), NEWER):
+        migrate.upgrade_file(path)
+
+    with pytest.raises(DatabaseUnusable, match=f"schema {NEWEST}.*a newer one"):
+        await SqliteStore(path, KEYS).open()
+
+    assert migrate.revision_of(path) == NEWEST
+
+
+def test_version_between_runs_on_what_the_newest_left_for_it(path, tmp_path):
+    with future(tmp_path / "newest", migrate.head(), NEWER):
+        migrate.upgrade_file(path)
+
+    with future(tmp_path / "newer", migrate.head()):
+        assert migrate.found_at(path).standing is Standing.AHEAD
+    with future(tmp_path / "newest"):
+        assert migrate.found_at(path).standing is Standing.BEHIND
 
 
 def test_commands_of_db_upgrade_and_tell_the_schema(url, path):
@@ -303,6 +353,21 @@ def test_keys_fit_what_innodb_allows():
         for key in keys:
             width = sum(widths.get(column.name, 8) for column in key)
             assert width <= 3072, (table.name, key)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_each_revision_says_in_print_which_code_may_run_on_it(dialect, tmp_path):
+    """One that says nothing would leave the word of the one before it."""
+    with future(tmp_path / "newer", migrate.head()):
+        steps = printed(dialect).split("-- Running upgrade ")[2:]
+
+    assert len(steps) == len(SINCE_FIRST) + 1
+    for step in steps:
+        oldest = re.findall(
+            r"INSERT INTO meta .*VALUES \('schema.oldest', '(\d+)'\)", step
+        )
+        assert len(oldest) == 1, step
+        assert step.index("DELETE FROM meta WHERE") < step.index("INSERT INTO meta")
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)

@@ -28,6 +28,7 @@ from osbkit.store.address import Server, server_of
 from osbkit.store.server import ServerStore
 from osbkit.store.tables import operations as table
 from tests import servers
+from tests.migrations.made_up import NEWER, future
 from tests.store.records import LEASE, NOON, an_instance, an_operation, wanted_by
 
 KEYS = "test:" + base64.b64encode(bytes(range(32))).decode()
@@ -96,6 +97,23 @@ async def test_start_on_a_schema_of_a_newer_version_is_refused(url):
         await ServerStore(server_at(url), KEYS).open()
     with pytest.raises(DatabaseUnusable, match=r"schema 0099.*a newer one"):
         await asyncio.to_thread(migrate.upgrade, url)
+
+
+@kinds
+@pytest.mark.parametrize("oldest", [migrate.head(), NEWER])
+async def test_newer_schema_is_served_as_long_as_it_says_so(kind, oldest, tmp_path):
+    url = servers.fresh(kind)
+    with future(tmp_path / "newer", oldest):
+        await asyncio.to_thread(migrate.upgrade, url)
+
+    if oldest == NEWER:
+        with pytest.raises(DatabaseUnusable, match=f"schema {NEWER}.*a newer one"):
+            await ServerStore(server_at(url), KEYS).open()
+        return
+    async with opened(url) as store:
+        await store.ping()
+
+    assert await asyncio.to_thread(migrate.current, url) == NEWER
 
 
 def test_keys_must_be_given():
