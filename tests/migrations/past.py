@@ -6,6 +6,7 @@ A folder of `fixtures/` is named for the version of osbkit that made it:
     state.key       its key file
     catalog.yaml    what was served
     answers.json    what the platforms were told at that moment, and what was known
+    osbkit-….whl    that version itself, to serve beside this one
 
 `make_fixture.py` makes such a folder. Once it is committed nobody changes it.
 """
