@@ -1,7 +1,7 @@
 # An image that serves examples/queue_broker; with another CMD and your own
 # module below /app it serves yours.
 #
-#   docker build -t osbkit:0.1.0 .
+#   docker build -t osbkit:0.2.0 .
 
 FROM python:3.11-slim AS build
 WORKDIR /src
