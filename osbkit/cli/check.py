@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from osbkit.cli.caller import Password, Token, User
 from osbkit.cli.reading import json_object
 from osbkit.cli.terminal import DONE, REFUSED, UNUSABLE, Unusable, complain, note
 
@@ -76,17 +77,9 @@ def check(
             show_default=False,
         ),
     ],
-    user: Annotated[
-        str | None, typer.Option(envvar="OSB_USER", help="Basic authentication.")
-    ] = None,
-    password: Annotated[
-        str | None,
-        typer.Option(envvar="OSB_PASSWORD", help="Better given by the environment."),
-    ] = None,
-    token: Annotated[
-        str | None,
-        typer.Option(envvar="OSB_TOKEN", help="A bearer token; likewise."),
-    ] = None,
+    user: User = None,
+    password: Password = None,
+    token: Token = None,
     service: Annotated[
         str | None, typer.Option(help="Try this offering only; its name or id.")
     ] = None,
@@ -170,12 +163,9 @@ def check(
     from osbkit.conformance.session import Choices
 
     around = ctx.find_object(Surroundings) or Surroundings()
-    target = Target(
-        url=url,
-        user=user or None,
-        password=password or None,
-        token=token.strip() if token else None,
-    ).checked(url_is="URL")
+    target = Target.given(url=url, user=user, password=password, token=token).checked(
+        url_is="URL"
+    )
     credentials = Credentials(
         user=target.user, password=target.password, token=target.token
     )

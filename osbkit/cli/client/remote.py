@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Self
 from urllib.parse import quote
 
 import httpx
@@ -40,6 +40,27 @@ class Target:
     token: str | None = field(default=None, repr=False)
     api_version: str = "2.17"
     timeout: float = 60.0
+
+    @classmethod
+    def given(
+        cls,
+        *,
+        user: str | None,
+        password: str | None,
+        token: str | None,
+        **more: Any,
+    ) -> Self:
+        """As a command line and the environment give it: what is empty is left out.
+
+        Args:
+            more: the other attributes, as they are.
+        """
+        return cls(
+            user=user or None,
+            password=password or None,
+            token=token.strip() if token else None,
+            **more,
+        )
 
     @property
     def anonymous(self) -> bool:

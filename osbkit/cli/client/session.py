@@ -14,6 +14,7 @@ from typing import Annotated, Any, Concatenate, ParamSpec
 import httpx
 import typer
 
+from osbkit.cli.caller import Password, Token, User
 from osbkit.cli.client.choosing import offerings_in
 from osbkit.cli.client.hints import expect
 from osbkit.cli.client.polling import Clock
@@ -82,17 +83,9 @@ def connection(
         str,
         typer.Option(envvar="OSB_URL", help="The broker's root, without /v2."),
     ] = DEFAULT_URL,
-    user: Annotated[
-        str | None, typer.Option(envvar="OSB_USER", help="Basic authentication.")
-    ] = None,
-    password: Annotated[
-        str | None,
-        typer.Option(envvar="OSB_PASSWORD", help="Better given by the environment."),
-    ] = None,
-    token: Annotated[
-        str | None,
-        typer.Option(envvar="OSB_TOKEN", help="A bearer token; likewise."),
-    ] = None,
+    user: User = None,
+    password: Password = None,
+    token: Token = None,
     api_version: Annotated[
         str, typer.Option(help="Sent as X-Broker-API-Version.")
     ] = "2.17",
@@ -101,11 +94,11 @@ def connection(
     ] = 60.0,
 ) -> Target:
     """The options of a connection, as every client command has them."""
-    return Target(
+    return Target.given(
         url=url,
-        user=user or None,
-        password=password or None,
-        token=token.strip() if token else None,
+        user=user,
+        password=password,
+        token=token,
         api_version=api_version,
         timeout=timeout,
     )
