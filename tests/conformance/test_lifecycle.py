@@ -5,12 +5,15 @@ stands for; the backend's ledger says whether it was true.
 """
 
 import re
+from collections.abc import AsyncIterator
+from pathlib import Path
 
 import httpx
 import pytest
 
+from osbkit import Description
 from osbkit.backends.scripted import ScriptedBackend
-from tests.flows.serving import ASYNC, AUTO, QUEUE, SYNC, Served, body_of
+from tests.flows.serving import ASYNC, AUTO, QUEUE, SYNC, Served, body_of, serving
 
 MODES = pytest.mark.parametrize(
     ("plan", "flag"),
@@ -22,6 +25,25 @@ MODES = pytest.mark.parametrize(
     ],
 )
 CREDENTIALS = {"user": "scripted", "password": "only-for-tests"}
+
+
+@pytest.fixture
+def backend() -> ScriptedBackend:
+    """A backend with a dashboard, which succeeds."""
+    return ScriptedBackend(
+        shown=Description(
+            dashboard_url="https://dashboard.example",
+            labels={"app": "queue"},
+            attributes={"colour": "green"},
+        )
+    )
+
+
+@pytest.fixture
+async def broker(tmp_path: Path, backend: ScriptedBackend) -> AsyncIterator[Served]:
+    """A broker with the offering `queue` on it."""
+    async with serving(tmp_path, {"queue": backend}) as served:
+        yield served
 
 
 async def finished(broker: Served, accepted: httpx.Response, path: str) -> None:

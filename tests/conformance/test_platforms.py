@@ -18,7 +18,7 @@ import hashlib
 import json
 import re
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -53,6 +53,7 @@ from tests.conformance.broker import (
     plan,
 )
 from tests.conformance.platforms.fields import strangers
+from tests.conformance.platforms.replay import TOKEN
 from tests.flows.serving import (
     BODY,
     PASSWORD,
@@ -66,7 +67,6 @@ from tests.flows.serving import (
 )
 
 Json = dict[str, Any]
-TOKEN = "a-token-for-tests"
 QUEUE = ident("queue")
 SYNC, LARGE = ident("queue/sync"), ident("queue/sync-large")
 ASYNC, ASYNC_LARGE = ident("queue/async"), ident("queue/async-large")
@@ -81,32 +81,6 @@ CONCURRENCY = (
     "The Service Broker does not support concurrent requests that mutate the same"
     " resource."
 )
-
-
-@pytest.fixture
-def services() -> dict[str, Queues]:
-    """The backends of the conformance broker."""
-    return backends(slow=0)
-
-
-@pytest.fixture
-def queue(services: dict[str, Queues]) -> Queues:
-    """The backend of the offering `queue`."""
-    return services["queue"]
-
-
-@pytest.fixture
-async def broker(tmp_path: Path, services: dict[str, Queues]) -> AsyncIterator[Served]:
-    """The conformance broker, for Basic and bearer at the same time."""
-    async with serving(
-        tmp_path,
-        services,
-        catalog(),
-        basic_user=USER,
-        basic_password=SecretStr(PASSWORD),
-        bearer_token=SecretStr(TOKEN),
-    ) as served:
-        yield served
 
 
 # --- how a platform asks -------------------------------------------------------------

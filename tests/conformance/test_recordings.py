@@ -7,24 +7,22 @@ of an answer. Each file is replayed on a synchronous and on an asynchronous plan
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import count, product
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from pydantic import SecretStr
 
 from osbkit import Failed
 from osbkit.backends.scripted import Hold, fail, succeed
-from tests.conformance.broker import Queues, backends, catalog
+from tests.conformance.broker import Queues
 from tests.conformance.platforms.cloud_foundry import CLOUD_FOUNDRY
 from tests.conformance.platforms.eden import EDEN
 from tests.conformance.platforms.fields import strangers
 from tests.conformance.platforms.korifi import KORIFI
-from tests.conformance.platforms.replay import TOKEN, Line, Offer, Replay, recording
+from tests.conformance.platforms.replay import Line, Offer, Replay, recording
 from tests.conformance.platforms.rules import (
     ANY,
     CLEAN_UP,
@@ -39,7 +37,7 @@ from tests.conformance.platforms.rules import (
 )
 from tests.conformance.platforms.service_catalog import SERVICE_CATALOG
 from tests.conformance.platforms.service_manager import SERVICE_MANAGER
-from tests.flows.serving import PASSWORD, PATIENCE, USER, Served, serving, soon
+from tests.flows.serving import PATIENCE, Served, soon
 
 SYNC = Offer("queue", "sync", "sync-large")
 AUTO = Offer("queue", "auto", "sync")
@@ -53,32 +51,6 @@ NAMES = {
     "Korifi": "korifi",
     "eden": "eden",
 }
-
-
-@pytest.fixture
-def services() -> dict[str, Queues]:
-    """The backends of the conformance broker."""
-    return backends(slow=0)
-
-
-@pytest.fixture
-def queue(services: dict[str, Queues]) -> Queues:
-    """The backend of the offering `queue`."""
-    return services["queue"]
-
-
-@pytest.fixture
-async def broker(tmp_path: Path, services: dict[str, Queues]) -> AsyncIterator[Served]:
-    """The conformance broker, for Basic and bearer at the same time."""
-    async with serving(
-        tmp_path,
-        services,
-        catalog(),
-        basic_user=USER,
-        basic_password=SecretStr(PASSWORD),
-        bearer_token=SecretStr(TOKEN),
-    ) as served:
-        yield served
 
 
 @pytest.mark.parametrize(
