@@ -5,137 +5,86 @@
     model.end(op, ending)   the service has ended an operation, well or badly
     model.late()            every request that still waits has waited long enough
     model.clean()           the broker's own clean-ups have had their turn
+    model.release(plan)     the catalog has a newer maintenance_info of a plan
 
 It is written from the specification and, where that leaves a choice, from the
 readings in docs/specification.md; it imports nothing of osbkit and knows of no
 broker. A request with several faults may be answered for any of them, so most
-answers are sets. Whatever is not in the set is a difference.
+answers are sets. Whatever is not in the set is a difference. What is asked stands in
+`asking`, what an answer holds in `expected`.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Literal
 
-Json = dict[str, Any]
-Mode = Literal["sync", "async", "auto"]
+from tests.conformance.asking import (
+    PLANS,
+    Json,
+    Mode,
+    Plan,
+    Request,
+    Verb,
+    app_of,
+    fits,
+    fits_binding,
+    malformed,
+    refusal_at_gate,
+    route_of,
+    same,
+    version_of,
+)
+from tests.conformance.expected import (
+    TEXT,
+    TOKEN,
+    URL,
+    Answer,
+    Retry,
+    Told,
+    error,
+    unlike,
+)
+
 Key = tuple[str, str | None]
+
+BAD = error(400)
+UNKNOWN = error(404)
+CONFLICT = error(409)
+GONE = Answer(410)
+DONE = Answer(200)
+BUSY = error(422, "ConcurrencyError")
+NEEDS_FLAG = error(422, "AsyncRequired")
+NEEDS_APP = error(422, "RequiresApp")
+OTHER_VERSION = error(422, "MaintenanceInfoConflict")
+NO_UPDATE = error(422, "UpdateRefused", repeatable=False)
+AWAY = error(503)
+
+
+# --- the service ------------------------------------------------------------------
+
 SENTENCE = "The queue server is full."
-VERSION = "1.0.0"
-
-
-# --- the catalog ------------------------------------------------------------------
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """A plan, and what its offering says of it."""
-
-    name: str
-    offering: str = "queue"
-    mode: Mode = "auto"
-    bind_mode: Mode = "auto"
-    bindable: bool = True
-    updateable: bool = True
-    rotatable: bool = True
-    retrievable: bool = True
-    fails: bool = False
-
-    @property
-    def binds(self) -> Mode:
-        """What cannot be fetched is answered inline, or nobody would ever see it."""
-        inline = self.bind_mode == "auto" and not self.retrievable
-        return "sync" if inline else self.bind_mode
-
-
-PLANS = {
-    plan.name: plan
-    for plan in (
-        Plan(name="sync", mode="sync", bind_mode="sync"),
-        Plan(name="async", mode="async", bind_mode="async"),
-        Plan(name="auto"),
-        Plan(name="polled", mode="async"),
-        Plan(name="fixed", updateable=False, rotatable=False),
-        Plan(name="unbindable", bindable=False, rotatable=False),
-        Plan(name="failing", mode="async", bind_mode="async", fails=True),
-        Plan(name="plain", offering="other", rotatable=False, retrievable=False),
-    )
-}
-
-
-def fits(parameters: Json) -> bool:
-    """Whether parameters are as the schema of every plan says."""
-    return parameters.keys() <= {"size", "color"} and all(
-        parameters[name] in allowed
-        for name, allowed in (("size", range(1, 10)), ("color", ("red", "green")))
-        if name in parameters
-    )
-
-
-def fits_binding(parameters: Json) -> bool:
-    """The same of a binding's."""
-    return parameters.keys() <= {"role"} and all(
-        value in ("reader", "writer") for value in parameters.values()
-    )
-
-
-# --- requests and answers ---------------------------------------------------------
-
-Verb = Literal[
-    "provision",
-    "update",
-    "deprovision",
-    "fetch",
-    "poll",
-    "bind",
-    "unbind",
-    "fetch_binding",
-    "poll_binding",
+PROGRESS = "Half of it is done"
+PERCENT = 50
+POLL_AFTER = 7
+"""What the service says of each call that it holds, and how long to wait (seconds)."""
+EXPIRES, RENEW = "2999-12-31T00:00:00.000Z", "2999-12-01T12:30:00.500Z"
+ENDPOINTS: list[Json] = [
+    {"host": "queues.example", "ports": ["5671", "9000-9010"], "protocol": "tcp"}
 ]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """One request of a platform. A body of a DELETE or a poll is its query."""
-
-    verb: Verb
-    platform: str
-    instance: str
-    binding: str | None = None
-    body: Json = field(default_factory=dict)
-    flag: bool = False
-
-
-@dataclass(frozen=True)
-class Answer:
-    """One answer that is allowed.
-
-    Attributes:
-        error: the code that the body must hold; None for none.
-        holds: what else must be in the body, by name.
-        lacks: what must not.
-        usable, repeatable: as the fields of that name must be.
-    """
-
-    status: int
-    error: str | None = None
-    holds: tuple[tuple[str, Any], ...] = ()
-    lacks: tuple[str, ...] = ()
-    usable: bool | None = None
-    repeatable: bool | None = None
-    empty: bool = False
-
-
-BAD = Answer(400)
-UNKNOWN = Answer(404)
-CONFLICT = Answer(409)
-GONE = Answer(410, empty=True)
-DONE = Answer(200, empty=True)
-BUSY = Answer(422, "ConcurrencyError")
-NEEDS_FLAG = Answer(422, "AsyncRequired")
-OTHER_VERSION = Answer(422, "MaintenanceInfoConflict")
-NO_UPDATE = Answer(422, "UpdateRefused", repeatable=False)
-AWAY = Answer(503)
+def describes(asked: Json) -> Json:
+    """The metadata of an instance, by what was asked for."""
+    context = asked["context"] or {}
+    return {
+        "labels": {"plan": asked["plan_id"]},
+        "attributes": {
+            "size": str(asked["parameters"].get("size", 1)),
+            "named": context.get("instance_name", "nothing"),
+            "version": asked["version"] or "none",
+        },
+    }
 
 
 class Ending(Enum):
@@ -173,7 +122,6 @@ class Operation:
     state: str = "in progress"
     token: str | None = None
     failure: Answer | None = None
-    sentence: str | None = None
 
     @property
     def live(self) -> bool:
@@ -186,14 +134,19 @@ class Operation:
         binding = None if self.binding is None else self.binding.id
         return self.instance.id, binding
 
-    def fail(self, failure: Answer, sentence: str | None = None) -> None:
+    def fail(self, failure: Answer) -> None:
         """It has ended badly; this is what those get who wait."""
-        self.state, self.failure, self.sentence = "failed", failure, sentence
+        self.state, self.failure = "failed", failure
 
 
 @dataclass(eq=False)
 class Binding:
-    """One life of a binding id."""
+    """One life of a binding id.
+
+    Attributes:
+        asked: parameters, app, route and predecessor.
+        secrets: of its credentials, what the service made up.
+    """
 
     id: str
     platform: str
@@ -203,7 +156,7 @@ class Binding:
     residue: bool = False
     cleanup: bool = False
     latest: Operation | None = None
-    body: Json | None = None
+    secrets: Json = field(default_factory=lambda: {"user": TEXT, "key": TEXT})
 
     @property
     def busy_or_there(self) -> bool:
@@ -221,6 +174,8 @@ class Instance:
     """One life of an instance id.
 
     Attributes:
+        asked: offering, plan, organization, space, parameters, context, and the
+            version of its maintenance_info: as they are now.
         residue: the creation failed and has left something behind.
         cleanup: that is on the broker's own account.
         restoring: so is taking a failed update back.
@@ -306,12 +261,13 @@ class Asked:
         return operation.live
 
     def _accepted(self, operation: Operation) -> Answer:
-        holds: list[tuple[str, Any]] = []
-        if operation.token is not None:
-            holds.append(("operation", operation.token))
+        body: Json = {"operation": operation.token or TOKEN}
         if self.request.verb in {"provision", "update"}:
-            holds.append(("dashboard_url", operation.instance.dashboard))
-        return Answer(202, holds=tuple(holds), lacks=("credentials",))
+            body |= shown(operation.instance, operation.target)
+        hint: tuple[Retry, ...] = (str(POLL_AFTER),)
+        if self.began:
+            hint = (None, *hint)  # the service may not have said it yet
+        return Answer(202, body, retry=hint)
 
     def _still_live(self, operation: Operation) -> list[Answer]:
         match self.then:
@@ -338,14 +294,30 @@ class Asked:
 def made(operation: Operation, status: int) -> Answer:
     """What is said of a resource that is there."""
     if operation.binding is not None:
-        return shown_binding(operation.binding, status)
-    return Answer(status, holds=(("dashboard_url", operation.instance.dashboard),))
+        return Answer(status, shown_binding(operation.binding))
+    return Answer(status, shown(operation.instance))
 
 
-def shown_binding(binding: Binding, status: int) -> Answer:
-    """A binding with its credentials; those that were told before, if any were."""
-    told = None if binding.body is None else binding.body["credentials"]
-    return Answer(status, holds=(("credentials", told),), lacks=("operation",))
+def shown(instance: Instance, target: Mapping[str, Any] | None = None) -> Json:
+    """What every answer about an instance holds, as it is or is going to be."""
+    return {
+        "dashboard_url": instance.dashboard or URL,
+        "metadata": describes({**instance.asked, **(target or {})}),
+    }
+
+
+def shown_binding(binding: Binding) -> Json:
+    """A binding; what the service made up is as it was told before."""
+    return {
+        "credentials": {
+            **binding.secrets,
+            "plan": binding.plan,
+            "role": binding.asked["parameters"].get("role", "reader"),
+            "app": binding.asked["app"] or "none",
+        },
+        "endpoints": ENDPOINTS,
+        "metadata": {"expires_at": EXPIRES, "renew_before": RENEW},
+    }
 
 
 # --- the model --------------------------------------------------------------------
@@ -354,12 +326,13 @@ def shown_binding(binding: Binding, status: int) -> Answer:
 class Model:
     """Every id that was ever asked for, and what became of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, versions: Mapping[str, str | None] | None = None) -> None:
+        self.versions = {plan.name: plan.version for plan in PLANS.values()}
+        self.versions.update(versions or {})
         self.instances: dict[str, Instance] = {}
         self.tokens: dict[str, Operation] = {}
         self.waiting: list[Asked] = []
-        self.urls: set[str] = set()
-        self.secrets: set[str] = set()
+        self.known: set[str] = set()
 
     # --- the service --------------------------------------------------------------
 
@@ -388,20 +361,21 @@ class Model:
             self._succeed(operation)
             return
         refused = ending is Ending.REFUSED
-        failure = Answer(500)
+        failure = error(500, None, SENTENCE)
         match operation.kind:
             case "update" if refused:
-                failure = Answer(422, "UpdateRefused", repeatable=False)
+                failure = error(422, "UpdateRefused", SENTENCE, repeatable=False)
             case "provision" | "bind" if refused:
-                failure = BAD
+                failure = error(400, None, SENTENCE)
             case "update" if ending in {Ending.USABLE, Ending.UNUSABLE}:
                 usable = ending is Ending.USABLE
-                failure = Answer(500, usable=usable, repeatable=usable)
-            case "update" if ending is Ending.LEAVES:
-                failure = Answer(500, usable=False)  # it could not be taken back
+                failure = error(500, None, SENTENCE, usable=usable, repeatable=usable)
+            case "update" if ending is Ending.LEAVES:  # it could not be taken back
+                failure = error(500, None, SENTENCE, usable=False)
             case "deprovision" if ending in {Ending.USABLE, Ending.UNUSABLE}:
-                failure = Answer(500, usable=ending is Ending.USABLE)
-        operation.fail(failure, SENTENCE)
+                usable = ending is Ending.USABLE
+                failure = error(500, None, SENTENCE, usable=usable)
+        operation.fail(failure)
         self._undo(operation, leaves=ending is Ending.LEAVES)
 
     def _succeed(self, operation: Operation) -> None:
@@ -462,10 +436,18 @@ class Model:
             if one.cleanup:
                 one.residue = one.cleanup = False
 
+    def release(self, plan: str, version: str) -> None:
+        """The catalog has a newer version of a plan's maintenance_info."""
+        self.versions[plan] = version
+
     # --- requests -----------------------------------------------------------------
 
     def ask(self, request: Request) -> Asked:
         """How a request is to be answered; what it begins has begun."""
+        if status := refusal_at_gate(request):
+            return Asked(request, (error(status),))
+        if malformed(request):
+            return Asked(request, (BAD,))
         asked: Asked = getattr(self, f"_{request.verb}")(request)
         if asked.operation is not None:
             self.waiting.append(asked)
@@ -511,37 +493,38 @@ class Model:
 
     def _provision(self, request: Request) -> Asked:
         """Spec: "Provisioning", Response."""
-        body = request.body
-        if any(
-            not body.get(name)
-            for name in ("service_id", "plan_id", "organization_guid", "space_guid")
-        ):
-            return Asked(request, (BAD,))
         faults = self._faults(request)
+        wanted = self._wanted(request.body)
         found = self.instances.get(request.instance)
         deletes = found is not None and deleting(found)
         if found is not None and (deletes or found.state in {"making", "ready"}):
             if found.platform != request.platform:
                 return Asked(request, (CONFLICT, *faults))
-            same = all(
-                (body.get(name) or {}) == (found.asked.get(name) or {})
-                for name in (*NAMES, "organization_guid", "space_guid")
-            )
+            repeated = all(same(wanted[name], found.asked[name]) for name in NAMES)
             if deletes:
-                at_once = (BUSY,) if same else (BUSY, CONFLICT)
+                at_once = (BUSY,) if repeated else (BUSY, CONFLICT)
                 return Asked(request, (*at_once, *faults))
-            if not same:
+            if not repeated:
                 return Asked(request, (CONFLICT, *faults))
             if found.state == "making":
                 assert found.running is not None
                 return self._join(request, found.running)
-            return Asked(request, (Answer(200, holds=dashboard_of(found)),))
+            return Asked(request, (Answer(200, shown(found)),))
         if faults:
             return Asked(request, faults)
-        fresh = Instance(request.instance, request.platform, body)
+        fresh = Instance(request.instance, request.platform, wanted)
         fresh.bindings = found.bindings if found is not None else {}
         self.instances[request.instance] = fresh
         return self._begin(request, fresh, None, fresh.plan.mode)
+
+    def _wanted(self, body: Json) -> Json:
+        """What a PUT asks for, absent and null as what they mean."""
+        return {
+            **{name: body[name] for name in NAMES if name != "parameters"},
+            "parameters": body.get("parameters") or {},
+            "context": body.get("context"),
+            "version": version_of(body) or self.versions.get(body["plan_id"]),
+        }
 
     def _faults(self, request: Request) -> tuple[Answer, ...]:
         body = request.body
@@ -551,7 +534,7 @@ class Model:
         faults = []
         if not fits(body.get("parameters") or {}):
             faults.append(BAD)
-        if version_of(body) not in {None, VERSION}:
+        if version_of(body) not in {None, self.versions[plan.name]}:
             faults.append(OTHER_VERSION)
         if plan.mode == "async" and not request.flag:
             faults.append(NEEDS_FLAG)
@@ -562,8 +545,6 @@ class Model:
     def _update(self, request: Request) -> Asked:
         """Spec: "Updating a Service Instance", Response."""
         body = request.body
-        if not body.get("service_id"):
-            return Asked(request, (BAD,))
         found = self.instances.get(request.instance)
         if found is None or not found.seen_by(request.platform):
             return Asked(request, (UNKNOWN,))
@@ -572,7 +553,7 @@ class Model:
         if (
             running is not None
             and running.kind == "update"
-            and wish(running.sent) == wish(body)
+            and same(wish(running.sent), wish(body))
         ):
             if found.plan.mode != running.mode == "async" and not request.flag:
                 # on its way to a plan that needs the flag, it may be waited for
@@ -582,39 +563,50 @@ class Model:
             return Asked(request, (BUSY, *faults))
         if faults:
             return Asked(request, faults)
-        if all(found.asked.get(name) == value for name, value in target.items()):
-            return Asked(request, (Answer(200, holds=dashboard_of(found)),))
+        context = body.get("context")
+        if not target:
+            if context is not None:
+                found.asked["context"] = context
+            return Asked(request, (Answer(200, shown(found)),))
+        if context is not None:
+            target["context"] = context
         plan: str = target.get("plan_id", found.plan.name)
         return self._begin(request, found, None, PLANS[plan].mode, **target)
 
     def _changes(
         self, request: Request, found: Instance
     ) -> tuple[tuple[Answer, ...], Json]:
-        """What is wrong with a PATCH, and what it leads to."""
+        """What is wrong with a PATCH, and the values that it changes."""
         body = request.body
         faults: list[Answer] = []
         target: Json = {}
-        wanted = body.get("plan_id") or found.plan.name
-        plan = PLANS.get(wanted)
+        plan = PLANS.get(body.get("plan_id") or found.plan.name)
         if body["service_id"] != found.plan.offering:
             faults.append(BAD)
         if plan is None or plan.offering != found.plan.offering:
             faults.append(BAD)
             plan = found.plan
         if plan is not found.plan:
-            target["plan_id"] = plan.name
-            if not found.plan.updateable:
+            target |= {"plan_id": plan.name, "version": self.versions[plan.name]}
+            if not found.plan.updateable or plan.apart or found.plan.apart:
                 faults.append(NO_UPDATE)
-        if version_of(body) not in {None, VERSION}:
+        version = version_of(body)
+        if version not in {None, self.versions[plan.name]}:
             faults.append(OTHER_VERSION)
+        elif version not in {None, found.asked["version"]}:
+            target["version"] = version
         sent = body.get("parameters") or {}
-        stored = found.asked.get("parameters") or {}
+        stored = found.asked["parameters"]
         merged = {name: value for name, value in stored.items() if name not in sent}
         merged |= {name: value for name, value in sent.items() if value is not None}
-        if not fits(merged):
+        if not fits(sent, change=True):
             faults.append(BAD)
-        if merged != stored:
+        if not same(merged, stored):
             target["parameters"] = merged
+        context = body.get("context")
+        news = context is not None and not same(context, found.asked["context"])
+        if news and found.plan.contexts:
+            target["context"] = context
         if plan.mode == "async" and not request.flag:
             faults.append(NEEDS_FLAG)
         return tuple(faults), target
@@ -623,8 +615,6 @@ class Model:
 
     def _deprovision(self, request: Request) -> Asked:
         """Spec: "Deprovisioning", Response."""
-        if not request.body.get("service_id") or not request.body.get("plan_id"):
-            return Asked(request, (BAD,))
         found = self.instances.get(request.instance)
         if found is None or found.platform != request.platform:
             return Asked(request, (GONE,))
@@ -663,15 +653,13 @@ class Model:
             return Asked(request, (UNKNOWN,))
         if found.running is not None:
             return Asked(request, (BUSY,))
-        holds = [
-            ("service_id", found.plan.offering),
-            ("plan_id", found.plan.name),
-            *dashboard_of(found),
-        ]
-        if parameters := found.asked.get("parameters"):
-            holds.append(("parameters", parameters))
-        lacks = () if parameters else ("parameters",)
-        return Asked(request, (Answer(200, holds=tuple(holds), lacks=lacks),))
+        body = shown(found)
+        body |= {"service_id": found.plan.offering, "plan_id": found.plan.name}
+        if found.asked["parameters"]:
+            body["parameters"] = found.asked["parameters"]
+        if found.asked["version"] is not None:
+            body["maintenance_info"] = {"version": found.asked["version"]}
+        return Asked(request, (Answer(200, body),))
 
     def _poll(self, request: Request) -> Asked:
         """Spec: "Polling Last Operation for Service Instances"."""
@@ -693,7 +681,7 @@ class Model:
         if found is None or found.platform != request.platform:
             return Asked(request, (UNKNOWN,))
         if found.state == "gone":  # by itself or with its instance
-            return Asked(request, (Answer(200, holds=(("state", "succeeded"),)),))
+            return Asked(request, (Answer(200, {"state": "succeeded"}),))
         assert found.latest is not None
         return Asked(request, (told(found.latest),))
 
@@ -723,11 +711,10 @@ class Model:
             or found.running is not None
         ):
             return Asked(request, (UNKNOWN,))
-        parameters = found.asked.get("parameters")
-        shown = shown_binding(found, 200)
-        if parameters:
-            shown = replace(shown, holds=(*shown.holds, ("parameters", parameters)))
-        return Asked(request, (shown,))
+        body = shown_binding(found)
+        if found.asked["parameters"]:
+            body["parameters"] = found.asked["parameters"]
+        return Asked(request, (Answer(200, body),))
 
     # --- binding ------------------------------------------------------------------
 
@@ -735,36 +722,34 @@ class Model:
         """Spec: "Binding", "Binding Rotation", Response."""
         body = request.body
         rotates: str | None = body.get("predecessor_binding_id")
-        if not rotates and not (body.get("service_id") and body.get("plan_id")):
-            return Asked(request, (BAD,))
         instance = self.instances.get(request.instance)
         if instance is None or not instance.seen_by(request.platform):
             return Asked(request, (UNKNOWN,))
         faults = self._bind_faults(request, instance)
         found = self._binding(request)
         if found is not None and found.state in {"making", "ready"}:
-            same = same_binding(found, instance, body)
+            repeated = same_binding(found, instance, body)
             if found.running is not None and found.running.kind == "unbind":
-                at_once = (BUSY,) if same else (BUSY, CONFLICT)
+                at_once = (BUSY,) if repeated else (BUSY, CONFLICT)
                 return Asked(request, (*at_once, *faults))
-            if not same:
+            if not repeated:
                 return Asked(request, (CONFLICT, *faults))
             if found.running is not None:
                 return self._join(request, found.running)
             also = (BUSY,) if deleting(instance) else ()
-            return Asked(request, (shown_binding(found, 200), *also))
+            return Asked(request, (Answer(200, shown_binding(found)), *also))
         if found is not None and found.running is not None:
             return Asked(request, (BUSY, *faults))
         if instance.running is not None or instance.restoring:
             return Asked(request, (BUSY, *faults))
         if faults:
             return Asked(request, faults)
-        taken = instance.bindings[rotates].asked if rotates else body
+        asked = instance.bindings[rotates].asked if rotates else bound_to(body)
         fresh = Binding(
             request.binding or "",
             request.platform,
             instance.plan.name,
-            {**taken, "predecessor_binding_id": rotates},
+            {**asked, "predecessor": rotates},
         )
         instance.bindings[fresh.id] = fresh
         return self._begin(request, instance, fresh, instance.plan.binds)
@@ -773,29 +758,33 @@ class Model:
         body, plan = request.body, instance.plan
         faults = []
         wrong = (
-            body.get("service_id", plan.offering) != plan.offering
-            or body.get("plan_id", plan.name) != plan.name
+            (body.get("service_id") or plan.offering) != plan.offering
+            or (body.get("plan_id") or plan.name) != plan.name
             or not plan.bindable
         )
+        app = app_of(body)
         rotates = body.get("predecessor_binding_id")
         if rotates:
             before = instance.bindings.get(rotates)
             there = before is not None and before.state == "ready"
             busy = before is not None and before.running is not None
             wrong |= not plan.rotatable or not there or busy
-            wrong |= bool(body.get("parameters") or body.get("app_guid"))
+            wrong |= any(
+                body.get(name) for name in ("parameters", "app_guid", "bind_resource")
+            )
+            app = None if before is None else before.asked["app"]
         else:
             wrong |= not fits_binding(body.get("parameters") or {})
         if wrong:
             faults.append(BAD)
+        if plan.needs_app and app is None:
+            faults.append(NEEDS_APP)
         if plan.binds == "async" and not request.flag:
             faults.append(NEEDS_FLAG)
         return tuple(faults)
 
     def _unbind(self, request: Request) -> Asked:
         """Spec: "Unbinding", Response."""
-        if not request.body.get("service_id") or not request.body.get("plan_id"):
-            return Asked(request, (BAD,))
         instance = self.instances.get(request.instance)
         found = self._binding(request)
         if (
@@ -825,7 +814,8 @@ class Model:
 
 # --- small rules ------------------------------------------------------------------
 
-NAMES = ("service_id", "plan_id", "parameters")
+NAMES = ("service_id", "plan_id", "organization_guid", "space_guid", "parameters")
+"""The attributes of an instance: what a PUT of the same id must not change."""
 
 
 def deleting(instance: Instance) -> bool:
@@ -833,91 +823,67 @@ def deleting(instance: Instance) -> bool:
     return instance.running is not None and instance.running.kind == "deprovision"
 
 
-def dashboard_of(instance: Instance) -> tuple[tuple[str, Any], ...]:
-    """The field of its dashboard."""
-    return (("dashboard_url", instance.dashboard),)
-
-
-def version_of(body: Json) -> str | None:
-    """The version of the maintenance_info that a request asks for."""
-    version: str | None = (body.get("maintenance_info") or {}).get("version")
-    return version
-
-
-def wish(body: Json) -> tuple[Any, ...]:
+def wish(body: Json) -> Json:
     """What a PATCH asks for: absent, null and empty are the same."""
-    plan, parameters = body.get("plan_id"), body.get("parameters") or {}
-    return body["service_id"], plan, parameters, body.get("context"), version_of(body)
+    return {
+        "service_id": body["service_id"],
+        "plan_id": body.get("plan_id"),
+        "parameters": body.get("parameters") or {},
+        "context": body.get("context"),
+        "version": version_of(body),
+    }
+
+
+def bound_to(body: Json) -> Json:
+    """What a PUT of a binding asks for."""
+    return {
+        "parameters": body.get("parameters") or {},
+        "app": app_of(body),
+        "route": route_of(body),
+    }
 
 
 def same_binding(found: Binding, instance: Instance, body: Json) -> bool:
     """Spec: 409 "with different parameters"; a successor is its predecessor's."""
-    if body.get("service_id", instance.plan.offering) != instance.plan.offering:
+    if body.get("service_id") not in {None, instance.plan.offering}:
         return False
-    if body.get("plan_id", found.plan) not in {found.plan, instance.plan.name}:
+    if body.get("plan_id") not in {None, found.plan, instance.plan.name}:
         return False
-    before = found.asked.get("predecessor_binding_id")
-    if before or body.get("predecessor_binding_id"):
-        return bool(before == body.get("predecessor_binding_id"))
-    return all(
-        (body.get(name) or None) == (found.asked.get(name) or None)
-        for name in ("parameters", "app_guid")
-    )
+    before, rotates = found.asked["predecessor"], body.get("predecessor_binding_id")
+    if before or rotates:
+        return bool(before == rotates)
+    return all(same(value, found.asked[name]) for name, value in bound_to(body).items())
 
 
 def told(operation: Operation) -> Answer:
     """What a poll says of an operation."""
-    holds = [("state", operation.state)]
-    if operation.sentence is not None:
-        holds.append(("description", operation.sentence))
-    usable = repeatable = None
-    if operation.failure is not None and operation.binding is None:
-        usable = operation.failure.usable
-        repeatable = operation.failure.repeatable
-    return Answer(200, holds=tuple(holds), usable=usable, repeatable=repeatable)
+    body: Json = {"state": operation.state}
+    if operation.live:
+        body["description"] = f"{PROGRESS} ({PERCENT} %)"
+        return Answer(200, body, retry=(str(POLL_AFTER),))
+    if operation.failure is not None:
+        body["description"] = operation.failure.body["description"]
+        if operation.binding is None:
+            body |= operation.failure.left
+    return Answer(200, body)
 
 
 # --- answers ----------------------------------------------------------------------
 
 
-def difference(asked: Asked, status: int, body: Json) -> str | None:
+def difference(asked: Asked, told: Told) -> str | None:
     """Why an answer is none of those allowed; None if it is one."""
     why = []
     for answer in asked.allowed():
-        reason = unlike(answer, status, body)
+        reason = unlike(answer, asked.request, told)
         if reason is None:
             return None
-        why.append(f"{answer.status} {answer.error or ''}: {reason}")
+        why.append(f"{answer.status} {answer.body.get('error', '')}: {reason}")
     return "; or ".join(why) or "it has to wait"
 
 
-def unlike(answer: Answer, status: int, body: Json) -> str | None:
-    """Why an answer is not this one."""
-    if status != answer.status:
-        return "another status"
-    if answer.empty:
-        return "the body is not {}" if body else None
-    if body.get("error") != answer.error:
-        return f"error is {body.get('error')}"
-    if status >= 400 and not body.get("description"):
-        return "no description"
-    if body.get("instance_usable") is not answer.usable:
-        return "instance_usable"
-    if body.get("update_repeatable") is not answer.repeatable:
-        return "update_repeatable"
-    for name, value in answer.holds:
-        if name not in body or not (body[name] if value is None else True):
-            return f"{name} is not there"
-        if value is not None and body[name] != value:
-            return f"{name} is not {value}"
-    for name in answer.lacks:
-        if name in body:
-            return f"{name} is there"
-    return None
-
-
 def learn(model: Model, asked: Asked, body: Json) -> str | None:
-    """Keep what the broker chose itself: it must be new, and stay.
+    """Keep what the broker and the service chose: it must be new, and stay.
 
     Returns:
         what is not new.
@@ -929,21 +895,21 @@ def learn(model: Model, asked: Asked, body: Json) -> str | None:
         instance, binding = operation.instance, operation.binding
     elif instance is not None:
         binding = instance.bindings.get(asked.request.binding or "")
-    token, url = body.get("operation"), body.get("dashboard_url")
-    if token is not None and operation is not None and operation.token is None:
-        if token in model.tokens:
-            return "an operation that was another's"
-        operation.token = token
-        model.tokens[token] = operation
-    if url is not None and instance is not None and instance.dashboard is None:
-        if url in model.urls:
-            return "a dashboard_url that was another's"
-        instance.dashboard = url
-        model.urls.add(url)
-    if "credentials" in body and binding is not None and binding.body is None:
-        secret = repr(body["credentials"])
-        if secret in model.secrets:
-            return "credentials that were another's"
-        binding.body = body
-        model.secrets.add(secret)
+    fresh: list[str] = []
+    if "operation" in body and operation is not None and operation.token is None:
+        operation.token = body["operation"]
+        model.tokens[body["operation"]] = operation
+        fresh.append(body["operation"])
+    if "dashboard_url" in body and instance is not None and instance.dashboard is None:
+        instance.dashboard = body["dashboard_url"]
+        fresh.append(body["dashboard_url"])
+    if "credentials" in body and binding is not None:
+        for name, value in binding.secrets.items():
+            if value is TEXT:
+                binding.secrets[name] = body["credentials"][name]
+                fresh.append(body["credentials"][name])
+    for value in fresh:
+        if value in model.known:
+            return f"{value} was another's"
+        model.known.add(value)
     return None

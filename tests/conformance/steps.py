@@ -15,6 +15,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
@@ -31,8 +32,10 @@ from osbkit import (
     Catalog,
     DeprovisionRequest,
     Description,
+    Endpoint,
     Facts,
     Failed,
+    InstanceView,
     ProvisionRequest,
     Refused,
     Run,
@@ -44,20 +47,19 @@ from osbkit.backends.scripted import Hold, ScriptedBackend
 from osbkit.domain import Operation
 from osbkit.operations import backoff
 from osbkit.store.tables import bindings, instances, operations
+from tests.conformance.asking import PLANS, PLATFORMS, Json, Plan, Request, Verb
 from tests.conformance.model import (
-    PLANS,
+    EXPIRES,
+    PERCENT,
+    POLL_AFTER,
+    PROGRESS,
+    RENEW,
     SENTENCE,
-    VERSION,
     Ending,
-    Json,
     Key,
-    Plan,
-    Request,
-    Verb,
 )
 from tests.flows.serving import PATIENCE, Served, serving
 
-PLATFORMS = ("cf", "k8s")
 NEVER = 3600.0  # seconds: budgets and clean-ups that only a step ends
 LASTING = 2  # tasks of the engine that live as long as it does
 CALM = 6  # turns of the loop in which what was woken shows itself
@@ -67,14 +69,14 @@ CALM = 6  # turns of the loop in which what was woken shows itself
 
 
 class Size(BaseModel, extra="forbid"):
-    """Parameters of an instance; `model.fits` says the same."""
+    """Parameters of an instance; `asking.fits` says the same."""
 
     size: int = Field(1, ge=1, le=9)
     color: Literal["red", "green"] = "red"
 
 
 class Role(BaseModel, extra="forbid"):
-    """Parameters of a binding; `model.fits_binding` says the same."""
+    """Parameters of a binding; `asking.fits_binding` says the same."""
 
     role: Literal["reader", "writer"] = "reader"
 
@@ -134,15 +136,16 @@ class Steps:
             if not self.cleaning:
                 raise RuntimeError("the service is away")
         else:
-            await self._begin(run.id, last=last)
+            await self._begin(run, last=last)
 
-    async def _begin(self, operation: str, *, last: bool) -> None:
+    async def _begin(self, run: Run, *, last: bool) -> None:
         assert self.asked is not None
         hold = Hold() if self.ending is None else None
         key = (self.asked.instance, self.asked.binding)
         script = Script(self.asked.verb, key, self.ending, hold)
-        self.scripts[operation] = script
+        self.scripts[run.id] = script
         if hold is not None:
+            await run.progress(PROGRESS, percent=PERCENT, poll_after=POLL_AFTER)
             self.inside += 1
             try:
                 await hold.stay()
@@ -178,8 +181,21 @@ class Stepped(ScriptedBackend[Size, Role]):
     early leaves something behind."""
 
     def __init__(self, steps: Steps) -> None:
-        super().__init__(shown=Description(dashboard_url="https://queues.example"))
+        super().__init__()
         self._steps = steps
+
+    def describe(self, instance: InstanceView[Size]) -> Description:
+        """See ServiceBackend; `model.describes` says the same."""
+        context = instance.context or {}
+        return Description(
+            dashboard_url=f"https://queues.example/{instance.name}",
+            labels={"plan": instance.plan},
+            attributes={
+                "size": str(instance.parameters.size),
+                "named": context.get("instance_name", "nothing"),
+                "version": instance.maintenance_version or "none",
+            },
+        )
 
     async def provision(self, request: ProvisionRequest[Size], run: Run) -> Facts:
         """See ServiceBackend."""
@@ -197,7 +213,18 @@ class Stepped(ScriptedBackend[Size, Role]):
         """See ServiceBackend."""
         await super().bind(request, run)
         await self._steps.act(run)
-        return Bound(credentials={"user": request.name, "key": run.secret("key")})
+        return Bound(
+            credentials={
+                "user": request.name,
+                "key": run.secret("key"),
+                "plan": request.plan,
+                "role": request.parameters.role,
+                "app": request.app_guid or "none",
+            },
+            endpoints=[Endpoint(host="queues.example", ports=[5671, "9000-9010"])],
+            expires_at=datetime.fromisoformat(EXPIRES),
+            renew_before=datetime.fromisoformat(RENEW),
+        )
 
     async def unbind(self, request: UnbindRequest, run: Run) -> None:
         """See ServiceBackend."""
@@ -210,20 +237,28 @@ class Stepped(ScriptedBackend[Size, Role]):
         await super().deprovision(request, run)
 
 
+class ForApps(Stepped):
+    """Binds applications only."""
+
+    requires_app = True
+
+
 # --- the catalog ------------------------------------------------------------------
 
+Versions = dict[str, str | None]
 
-def catalog() -> Catalog:
+
+def catalog(versions: Versions) -> Catalog:
     """The plans of the model; their names are their ids."""
     named: dict[str, list[Plan]] = {}
     for plan in PLANS.values():
         named.setdefault(plan.offering, []).append(plan)
     return Catalog.from_dict(
-        {"services": [offering(name, plans) for name, plans in named.items()]}
+        {"services": [offering(name, plans, versions) for name, plans in named.items()]}
     )
 
 
-def offering(name: str, plans: list[Plan]) -> Json:
+def offering(name: str, plans: list[Plan], versions: Versions) -> Json:
     """An offering with its plans."""
     return {
         "id": name,
@@ -233,6 +268,7 @@ def offering(name: str, plans: list[Plan]) -> Json:
         "plan_updateable": True,
         "instances_retrievable": plans[0].retrievable,
         "bindings_retrievable": plans[0].retrievable,
+        "allow_context_updates": plans[0].contexts,
         "plans": [
             {
                 "id": plan.name,
@@ -241,12 +277,17 @@ def offering(name: str, plans: list[Plan]) -> Json:
                 "bindable": plan.bindable,
                 "plan_updateable": plan.updateable,
                 "binding_rotatable": plan.rotatable,
-                "maintenance_info": {"version": VERSION},
                 "x-osbkit": {"mode": plan.mode, "bind_mode": plan.bind_mode},
+                **maintained(versions[plan.name]),
             }
             for plan in plans
         ],
     }
+
+
+def maintained(version: str | None) -> Json:
+    """The maintenance_info of a plan, if it has any."""
+    return {} if version is None else {"maintenance_info": {"version": version}}
 
 
 # --- the broker -------------------------------------------------------------------
@@ -259,6 +300,7 @@ class Stepping:
     served: Served
     steps: Steps
     service: dict[str, Stepped]
+    versions: Versions
     open: set[asyncio.Task[httpx.Response]] = field(default_factory=set)
 
     async def send(
@@ -284,16 +326,32 @@ class Stepping:
         if request.verb in {"poll", "poll_binding"}:
             path += "/last_operation"
         more: Json = {"json": request.body}
-        query = {"accepts_incomplete": "true"} if request.flag else {}
+        if request.raw is not None:
+            more = {"content": request.raw}
+        flag = "true" if request.flag else request.no_flag
+        query = {} if flag is None else {"accepts_incomplete": flag}
         if method in {"GET", "DELETE"}:
             more, query = {}, query | request.body
+        headers = {
+            "authorization": f"Bearer {token_of(request.platform)}",
+            "x-broker-api-version": request.version,
+            "x-broker-api-request-identity": request.identity,
+            "x-broker-api-originating-identity": request.user,
+        }
         return await self.served.http.request(
             method,
             path,
             params=query,
-            headers={"authorization": f"Bearer {token_of(request.platform)}"},
+            headers={
+                name: value for name, value in headers.items() if value is not None
+            },
             **more,
         )
+
+    async def move_on(self, plan: str, version: str) -> None:
+        """The catalog has a newer maintenance_info of a plan."""
+        self.versions[plan] = version
+        await self.served.broker.reload_catalog()
 
     async def release(self, key: Key, ending: Ending) -> None:
         """End the call that is held for a resource."""
@@ -404,13 +462,18 @@ async def stepping(folder: Path) -> AsyncIterator[Stepping]:
     file = folder / "credentials.yaml"
     file.write_text(credentials())
     steps = Steps()
-    service = {"queue": Stepped(steps), "other": Stepped(steps)}
+    service = {
+        "queue": Stepped(steps),
+        "queue/apps": ForApps(steps),
+        "other": Stepped(steps),
+    }
+    versions = {plan.name: plan.version for plan in PLANS.values()}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(backoff, "delay", lambda *_: 0.0)
         async with serving(
             folder,
             service,
-            catalog(),
+            lambda: catalog(versions),
             credentials_file=file,
             sync_budget=NEVER,
             sync_budget_required=NEVER,
@@ -424,4 +487,5 @@ async def stepping(folder: Path) -> AsyncIterator[Stepping]:
                 )
 
             patch.setattr(engine, "_later", later)
-            yield Stepping(served, steps, service)
+            served.http.headers.pop("x-broker-api-version")
+            yield Stepping(served, steps, service, versions)
