@@ -2,11 +2,10 @@
 
 Each MUST and each SHOULD of `osbkit/conformance/requirements.tsv` has a check of the
 kit, or a test of osbkit that is named here, or is marked there as not to be seen from
-outside, or stands here with the reason why nothing proves it.
+outside, or stands here with the reason why nothing proves it. A test that is named here
+runs, and names the ID itself: see `naming.py`.
 """
 
-import importlib
-import inspect
 import sys
 from collections import Counter
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ import pytest
 
 from osbkit.conformance.registry import all_checks
 from osbkit.conformance.requirements import REQUIREMENTS, Level
+from tests.conformance.naming import TESTS, Naming, named_below, named_in
 
 HARD = "tests.flows.test_hard_cases"
 NAMED: Mapping[str, str] = {
@@ -39,6 +39,12 @@ ASKED = {each.id: each for each in REQUIREMENTS.values() if each.level is not Le
 CHECKED = {each.id for check in all_checks() for each in check.requirements}
 
 
+@pytest.fixture(scope="module")
+def tests() -> list[Naming]:
+    """Every test of osbkit."""
+    return named_below()
+
+
 def way(requirement_id: str) -> str:
     """How a requirement is proved; empty when it is not."""
     if requirement_id in CHECKED:
@@ -53,25 +59,109 @@ def way(requirement_id: str) -> str:
 
 
 def test_every_must_and_should_is_proved_or_says_why_not(
-    capsys: pytest.CaptureFixture[str],
+    capsys: pytest.CaptureFixture[str], tests: list[Naming]
 ) -> None:
     ways = Counter((each.level.value, way(each.id)) for each in ASKED.values())
+    naming = [test for test in tests if test.ids & ASKED.keys()]
+    named = {name for test in naming for name in test.ids & ASKED.keys()}
 
     with capsys.disabled():
         for (level, how), number in sorted(ways.items()):
             sys.stdout.write(f"\n{number:4} {level} {how or 'NOT PROVED'}")
+        sys.stdout.write(
+            f"\n{len(named):4} of these {len(ASKED)} are named by {len(naming)} tests"
+        )
     assert [each for each in ASKED if not way(each)] == []
 
 
 @pytest.mark.parametrize(("requirement_id", "place"), NAMED.items())
-def test_a_named_test_exists_and_speaks_of_its_requirement(
-    requirement_id: str, place: str
+def test_a_test_that_is_named_here_names_its_requirement(
+    requirement_id: str, place: str, tests: list[Naming]
+) -> None:
+    (found,) = [test for test in tests if test.place == place]
+
+    assert requirement_id in found.ids
+
+
+@pytest.mark.parametrize("place", sorted({*NAMED.values()}))
+def test_a_test_that_is_named_here_is_found_by_pytest(
+    place: str, request: pytest.FixtureRequest
 ) -> None:
     module, _, name = place.partition(":")
-    test = getattr(importlib.import_module(module), name)
+    path = (TESTS.parent / module.replace(".", "/")).with_suffix(".py")
 
-    assert name.startswith("test_")
-    assert requirement_id in inspect.getsource(test)
+    collected = pytest.Module.from_parent(request.session, path=path).collect()
+
+    assert name in {getattr(each, "originalname", None) for each in collected}
+
+
+MODULE = '''"""All of it: AUTH-01."""
+import pytest
+
+SEVERAL = pytest.mark.parametrize("x", [pytest.param(1, id="CAT-02 and CAT-04")])
+
+
+def helper():
+    """AUTH-02."""
+
+
+@SEVERAL
+def test_with_a_table(x):
+    assert helper() != "AUTH-03"
+
+
+async def test_with_words():
+    """PROV-01, PROV-09 to PROV-11."""
+    assert helper()  # BIND-01
+
+
+@pytest.mark.skip
+def test_that_is_skipped():
+    """CT-01."""
+
+
+@pytest.mark.xfail(strict=True)
+def test_that_fails():
+    """CT-02."""
+
+
+def test_that_skips_itself():
+    """CT-03."""
+    pytest.skip("not today")
+
+
+def test_twice():
+    """CT-04."""
+
+
+def test_twice():
+    """CT-05."""
+
+
+class TestAll:
+    def test_inside(self):
+        """CT-06."""
+
+
+class Other:
+    def test_outside(self):
+        """CT-07."""
+'''
+
+
+def test_a_test_names_what_stands_in_its_docstring_table_or_comments_and_runs() -> None:
+    found = {test.place: sorted(test.ids) for test in named_in(MODULE, "m")}
+
+    assert found == {
+        "m:test_with_a_table": ["CAT-02", "CAT-04"],
+        "m:test_with_words": ["BIND-01", "PROV-01", "PROV-09", "PROV-10", "PROV-11"],
+        "m:test_twice": ["CT-05"],
+        "m:TestAll.test_inside": ["CT-06"],
+    }
+
+
+def test_no_test_of_a_module_that_is_skipped_names_anything() -> None:
+    assert named_in(f"{MODULE}\n\npytestmark = [pytest.mark.skip]\n", "m") == []
 
 
 def test_the_tables_hold_nothing_that_has_a_check_or_does_not_exist():

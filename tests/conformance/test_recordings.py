@@ -149,7 +149,9 @@ async def end(replay: Replay, line: Line, verb: str) -> None:
     await replay.expect(line, verb, WAIT)
     polled = replay.poll_of(line)
     async with asyncio.timeout(60):
-        while (await replay.send(polled, verb)).verdict is WAIT:
+        while (  # noqa: ASYNC110 (there is no event for it)
+            await replay.send(polled, verb)
+        ).verdict is WAIT:
             await asyncio.sleep(0.001)
     await replay.expect(polled, verb, DONE)
 
