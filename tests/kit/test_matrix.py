@@ -15,58 +15,6 @@ from tests.kit.matrix import Mutant, all_mutants, examine
 from tests.kit.reference import ReferenceBroker
 
 MUTANTS = all_mutants()
-NOT_ALONE_YET = {
-    "any_context_is_provisioned",
-    "app_may_stand_in_both_places",
-    "begun_binding_is_fetched_at_once",
-    "binding_needs_the_flag",
-    "binding_that_has_begun_is_202",
-    "binding_while_provisioning_is_no_fault",
-    "bound_by_the_request_is_201",
-    "cloud_foundry_provisions_with_its_context",
-    "codes_mean_what_they_say",
-    "dashboard_of_provisioning_is_text",
-    "deletes_can_be_repeated",
-    "deprovision_is_200",
-    "deprovision_leaves_other_instances",
-    "deprovisioned_is_gone",
-    "every_instance_is_a_resource",
-    "fetch_tells_what_the_answer_told",
-    "fetched_as_soon_as_it_is_ready",
-    "kubernetes_provisions_with_its_context",
-    "no_202_without_the_flag",
-    "no_version_is_provisioned",
-    "old_version_does_not_go_with_the_new_plan",
-    "only_a_put_creates",
-    "other_plan_conflicts",
-    "other_version_is_not_updated_to",
-    "other_version_of_a_named_plan_is_not_updated_to",
-    "poll_needs_no_query",
-    "poll_of_a_binding_is_not_410",
-    "poll_of_unknown_binding_is_404",
-    "provisioning_needs_the_flag",
-    "refused_provisioning_leaves_nothing",
-    "repeat_makes_nothing",
-    "repeat_of_a_binding_is_not_201",
-    "running_deprovision_is_202",
-    "running_unbind_is_202",
-    "same_version_is_provisioned",
-    "same_version_is_updated_to",
-    "second_deprovision_is_410",
-    "second_unbind_is_410",
-    "success_has_a_known_status",
-    "successes_are_objects",
-    "unbind_is_200",
-    "unbind_leaves_other_bindings",
-    "unbind_of_unknown_binding_is_410",
-    "unbinds_can_be_repeated",
-    "unbound_is_gone",
-    "unheard_bind_can_be_deleted",
-    "unheard_provision_can_be_deleted",
-    "update_within_the_request_is_200",
-    "version_of_the_new_plan_goes_with_it",
-    "what_has_begun_is_202",
-}
 
 
 def _bad(report: Report) -> dict[str, str]:
@@ -131,7 +79,7 @@ def test_every_must_check_is_the_only_one_that_fails_some_mutant():
     alone = {mutant.fails[0] for mutant in MUTANTS if len(mutant.fails) == 1}
     musts = {each.name for each in all_checks() if each.level is Level.MUST}
 
-    assert musts - alone - NOT_ALONE_YET == set()
+    assert musts - alone == set()
 
 
 def test_mutants_have_names_of_their_own():

@@ -22,7 +22,7 @@ from osbkit.conformance.wants import Want
 
 TRIES = 6  # of a platform that wants something gone
 LONGEST = 30.0  # to wait for what may come late
-REPEATS = 3  # of a DELETE, when what it names is gone
+REPEATS = 4  # of a DELETE, when what it names is gone
 CUT = 0.5  # of the time that a PUT usually takes: then nobody listens any more
 DUKE = "cloudfoundry eyJ1c2VyX2lkIjoiZHVrZSJ9"
 

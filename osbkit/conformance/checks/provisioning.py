@@ -33,6 +33,7 @@ from osbkit.conformance.wants import Want
 
 LONGEST_OPERATION = 10_000  # characters
 LONG_ID = 255  # characters
+WHOSE = frozenset({"organization_guid", "space_guid", "context"})
 TRIED = 8  # invalid parameters that are sent at most
 
 CONFLICT = (
@@ -146,24 +147,40 @@ async def repeated_while_running(target: Target) -> tuple[Exchange, Exchange]:
 @check("PROV-01", advice="Make a resource of its own for every instance id.")
 async def every_instance_is_a_resource(target: Target) -> None:
     """Two instances of a plan, made side by side for the same space, are two
-    resources: each can be deleted, and the second is there when the first is gone."""
-    plan = target.plan(wants.usable)
+    resources: each keeps the parameters that it was made with."""
+    choice = with_choice(target)
+    plan = target.plan(wants.usable, *([choice] if target.plans(choice) else []))
     one = await target.provisioned(plan)
-    place = {
-        key: each
-        for key, each in one.sent.items()
-        if key in {"organization_guid", "space_guid", "context"}
-    }
-    other = await target.provisioned(plan, **place)
+    before = await one.provision()
+    changes = {name: each for name, each in one.sent.items() if name in WHOSE}
+    value = target.samples(plan).other_than(one.sent.get("parameters"))
+    if value is not None:
+        changes["parameters"] = value
+    other = await target.provisioned(plan, **changes)
 
-    first = await one.delete()
-    expect(first.good, f"the first is answered {first.status} to its DELETE", first)
-    await one.ended(first)
-    if fetchable(other):
-        seen = await other.fetch()
-        expect_status(seen, 200, said="the second, when the first is gone")
-    second = await other.delete()
-    expect(second.good, f"the second is answered {second.status}", first, second)
+    after = await one.provision()
+    expect(
+        after.good or not before.good,
+        f"with a second one there, the repeat of the first PUT is {after.status}",
+        before,
+        after,
+    )
+    await _keeps_its_own(one, other)
+    await _keeps_its_own(other, one)
+
+
+async def _keeps_its_own(one: Instance, other: Instance) -> None:
+    """A fetch, if there is one, does not tell the other's parameters."""
+    if not fetchable(one):
+        return
+    seen = await one.fetch()
+    told = seen.get("parameters")
+    theirs = other.sent.get("parameters")
+    expect(
+        not told or told != theirs or theirs == one.sent.get("parameters"),
+        "a fetch tells the parameters of another instance",
+        seen,
+    )
 
 
 @check(

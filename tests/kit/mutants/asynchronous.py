@@ -1,13 +1,10 @@
 """Wrong in `accepts_incomplete`."""
 
-from collections.abc import Callable
 from dataclasses import replace
 
 from tests.kit.matrix import Mutant, Turn, answers, fields, instead, refuses
+from tests.kit.narrow import Verb, has_plan, plan_id
 from tests.kit.reference import Answer, Asked, ReferenceBroker, Refusal
-
-Verb = Callable[[Asked], Answer]
-Change = Callable[[ReferenceBroker], None]
 
 
 def flagged(asked: Asked, flag: str = "true") -> Asked:
@@ -44,19 +41,16 @@ def does_what_it_refuses(broker: ReferenceBroker, asked: Asked, usual: Verb) -> 
         raise
 
 
-def all_of(*changes: Change) -> Change:
-    def change(broker: ReferenceBroker) -> None:
-        for each in changes:
-            each(broker)
-
-    return change
-
-
-def of_plan(number: int) -> str:
-    return f"ba7c0de0-0000-4000-8000-{number:012d}"
+def takes_its_time(broker: ReferenceBroker, asked: Asked, usual: Verb) -> Answer:
+    """An unbind without the flag is answered 202 for one plan."""
+    answer = usual(asked)
+    silent = "accepts_incomplete" not in asked.query
+    if answer.status == 200 and silent and has_plan(broker, asked, "needs-app"):
+        answer.status = 202
+    return answer
 
 
-AUTO, LAST = of_plan(3), of_plan(52)
+AUTO, LAST = plan_id("auto"), plan_id("more", "plain")
 
 MUTANTS = [
     *(
@@ -97,6 +91,12 @@ MUTANTS = [
             "provisioning_needs_the_flag",
         ),
         change=instead("provision", takes_silence_for_true),
+    ),
+    Mutant(
+        "silence_of_one_plan_is_202",
+        "An unbind without the flag is answered 202 for one plan, needs-app.",
+        fails=("no_202_without_the_flag",),
+        change=instead("unbind", takes_its_time),
     ),
     *(
         Mutant(

@@ -7,9 +7,9 @@ from functools import partial
 from typing import Any
 
 from tests.kit.matrix import Mutant, answers, fields, offers
+from tests.kit.narrow import Change, thing_of
 from tests.kit.reference import Answer, Asked, Json, ReferenceBroker, Refusal
 
-Change = Callable[[ReferenceBroker], None]
 Judge = Callable[[Json, Json], None]
 CONFLICT = "MaintenanceInfoConflict"
 
@@ -83,29 +83,79 @@ def _required(body: Json, plan: Json, right: Judge) -> None:
     right(body, plan)
 
 
+def _required_as_a_field(body: Json, plan: Json, right: Judge) -> None:
+    if plan["name"] == "auto" and "maintenance_info" not in body:
+        raise Refusal(400, "The field maintenance_info is missing.")
+    right(body, plan)
+
+
+def _described(body: Json, plan: Json, right: Judge) -> None:
+    right(body, plan)
+    moves = "plan_id" in body and "organization_guid" not in body
+    info = body.get("maintenance_info")
+    if info and "description" not in info and not moves:
+        raise Refusal(400, "The description of the maintenance is missing.")
+
+
+def _plan_named_or_without(body: Json, plan: Json, right: Judge) -> None:
+    if "plan_id" in body or "maintenance_info" not in plan:
+        right(body, plan)
+
+
 def _plans_with_one(body: Json, plan: Json, right: Judge) -> None:
     if "maintenance_info" in plan:
         right(body, plan)
 
 
-def _of_the_present_plan(broker: ReferenceBroker) -> None:
-    """An update compares with the plan that is left."""
-    right, update = broker.check_maintenance, broker.update
+def _beside_the_present(judge: Callable[[Json, Json, Json, Judge], None]) -> Change:
+    """Updates are judged in another way.
 
-    def act(asked: Asked) -> Answer:
-        instance = broker.instances.get(asked.instance_id)
-        held = instance.attributes if instance else {}
+    Args:
+        judge: of the body, the present plan, the plan asked for, the right judge.
+    """
 
-        def judge(body: Json, plan: Json) -> None:
-            right(body, broker.plan_of(held["service_id"], held["plan_id"])[1])
+    def change(broker: ReferenceBroker) -> None:
+        right, update = broker.check_maintenance, broker.update
 
-        _put(broker, check_maintenance=judge)
-        try:
-            return update(asked)
-        finally:
-            _put(broker, check_maintenance=right)
+        def act(asked: Asked) -> Answer:
+            instance = thing_of(broker, asked)
+            held = instance.attributes if instance else {}
 
-    _put(broker, update=act)
+            def judged(body: Json, plan: Json) -> None:
+                _, present = broker.plan_of(held["service_id"], held["plan_id"])
+                judge(body, present, plan, right)
+
+            _put(broker, check_maintenance=judged)
+            try:
+                return update(asked)
+            finally:
+                _put(broker, check_maintenance=right)
+
+        _put(broker, update=act)
+
+    return change
+
+
+def _the_present(body: Json, present: Json, plan: Json, right: Judge) -> None:
+    right(body, present)
+
+
+def _either(body: Json, present: Json, plan: Json, right: Judge) -> None:
+    try:
+        right(body, plan)
+    except Refusal:
+        right(body, present)
+
+
+def _unless_it_stays(body: Json, present: Json, plan: Json, right: Judge) -> None:
+    if body.get("plan_id") != present["id"]:
+        right(body, plan)
+
+
+def _none_for_a_change(body: Json, present: Json, plan: Json, right: Judge) -> None:
+    if plan is not present and "maintenance_info" in body:
+        raise _conflict()
+    right(body, plan)
 
 
 def _acts_all_the_same(verb: str) -> Change:
@@ -203,6 +253,12 @@ MUTANTS = [
         change=_judges("update", _plan_named),
     ),
     Mutant(
+        "maintenance_not_judged_where_there_is_one",
+        "An update that names no plan takes every version if the plan has one.",
+        fails=("other_version_is_not_updated_to",),
+        change=_judges("update", _plan_named_or_without),
+    ),
+    Mutant(
         "maintenance_judged_without_a_plan_only",
         "An update that names a plan takes every maintenance version.",
         fails=(
@@ -218,7 +274,25 @@ MUTANTS = [
             "old_version_does_not_go_with_the_new_plan",
             "version_of_the_new_plan_goes_with_it",
         ),
-        change=_of_the_present_plan,
+        change=_beside_the_present(_the_present),
+    ),
+    Mutant(
+        "maintenance_of_either_plan",
+        "A change of plan takes the version of the plan that is left as well.",
+        fails=("old_version_does_not_go_with_the_new_plan",),
+        change=_beside_the_present(_either),
+    ),
+    Mutant(
+        "maintenance_of_no_new_plan",
+        "A change of plan that names any version is refused.",
+        fails=("version_of_the_new_plan_goes_with_it",),
+        change=_beside_the_present(_none_for_a_change),
+    ),
+    Mutant(
+        "maintenance_judged_unless_the_plan_stays",
+        "An update that names the present plan takes every maintenance version.",
+        fails=("other_version_of_a_named_plan_is_not_updated_to",),
+        change=_beside_the_present(_unless_it_stays),
     ),
     Mutant(
         "maintenance_fields_refused_by_provision",
@@ -246,6 +320,24 @@ MUTANTS = [
         "An update compares with the catalog's version without its build part.",
         fails=("same_version_is_updated_to", "only_the_version_counts_when_updating"),
         change=_judges("update", _no_build),
+    ),
+    *(
+        Mutant(
+            f"maintenance_described_to_{verb}",
+            f"A {verb} with a version needs the description of the maintenance, too.",
+            fails=(fails,),
+            change=_judges(verb, _described),
+        )
+        for verb, fails in {
+            "provision": "same_version_is_provisioned",
+            "update": "same_version_is_updated_to",
+        }.items()
+    ),
+    Mutant(
+        "maintenance_required_as_a_field",
+        "A plan is provisioned only with maintenance_info, else it is a malformed PUT.",
+        fails=("no_version_is_provisioned",),
+        change=_judges("provision", _required_as_a_field),
     ),
     Mutant(
         "maintenance_required",

@@ -1,26 +1,14 @@
 """Wrong in what is left behind."""
 
-from collections import Counter
-from collections.abc import Callable
-
 from osbkit.conformance.checks.orphans import DUKE
-from tests.kit.matrix import Mutant, answers, instead, status
-from tests.kit.reference import Answer, Asked, ReferenceBroker, Refusal, Thing
-
-Verb = Callable[[Asked], Answer]
-Change = Callable[[ReferenceBroker], None]
-
-
-def _thing(broker: ReferenceBroker, asked: Asked) -> Thing | None:
-    """The instance or binding that is asked for."""
-    instance = broker.instances.get(asked.instance_id)
-    if instance is None or "binding" not in asked.kind:
-        return instance
-    return instance.bindings.get(asked.binding_id)
+from tests.kit.matrix import Mutant, Turn, answers, instead, status
+from tests.kit.narrow import Verb, has_plan, runs, thing_of
+from tests.kit.reference import Answer, Asked, ReferenceBroker, Refusal
+from tests.kit.removing import MAKING, loses_patience
 
 
 def _knows_no_failed(broker: ReferenceBroker, asked: Asked, usual: Verb) -> Answer:
-    thing = _thing(broker, asked)
+    thing = thing_of(broker, asked)
     if thing is not None and thing.state == "failed" and not thing.running:
         raise Refusal(404, "There is nothing of that id.")
     return usual(asked)
@@ -28,25 +16,11 @@ def _knows_no_failed(broker: ReferenceBroker, asked: Asked, usual: Verb) -> Answ
 
 def _knows_no_unheard(broker: ReferenceBroker, asked: Asked, usual: Verb) -> Answer:
     """What is being made and has not been polled yet is not known."""
-    thing = _thing(broker, asked)
-    running = thing.running if thing else None
-    unheard = running is not None and running.polls_left == broker.polls
-    if running and unheard and running.kind in {"provision", "bind"}:
+    thing = thing_of(broker, asked)
+    running = thing.running if thing and runs(thing, *MAKING) else None
+    if running is not None and running.polls_left == broker.polls:
         raise Refusal(404, "There is nothing of that id yet.")
     return usual(asked)
-
-
-def _loses_patience(verb: str) -> Change:
-    """The fourth DELETE of one thing is answered 500."""
-    count: Counter[str] = Counter()
-
-    def turn(broker: ReferenceBroker, asked: Asked, usual: Verb) -> Answer:
-        count[asked.parts[-1]] += 1
-        if count[asked.parts[-1]] >= 4:
-            raise Refusal(500, "There is nothing left to be deleted.")
-        return usual(asked)
-
-    return instead(verb, turn)
 
 
 def _wants_to_know_who(broker: ReferenceBroker) -> None:
@@ -66,6 +40,18 @@ def _wants_to_know_who(broker: ReferenceBroker) -> None:
 
     instead("provision", provision)(broker)
     instead("deprovision", deprovision)(broker)
+
+
+def _answers_one_plan(code: int) -> Turn:
+    """What is done to the instances of one plan, needs-app, has this status."""
+
+    def turn(broker: ReferenceBroker, asked: Asked, usual: Verb) -> Answer:
+        answer = usual(asked)
+        if has_plan(broker, asked, "needs-app"):
+            answer.status = code
+        return answer
+
+    return turn
 
 
 MUTANTS = [
@@ -96,17 +82,15 @@ MUTANTS = [
         fails=("unheard_bind_can_be_deleted", "unbind_waits_with_concurrency_error"),
         change=instead("unbind", _knows_no_unheard),
     ),
-    Mutant(
-        "fourth_deprovision_is_500",
-        "The fourth DELETE of an instance is answered 500.",
-        fails=("deletes_can_be_repeated", "equal_deletes_are_answered_well"),
-        change=_loses_patience("deprovision"),
-    ),
-    Mutant(
-        "fourth_unbind_is_500",
-        "The fourth DELETE of a binding is answered 500.",
-        fails=("unbinds_can_be_repeated", "equal_deletes_are_answered_well"),
-        change=_loses_patience("unbind"),
+    *(
+        Mutant(
+            f"{number}th_{verb}_is_500",
+            f"The {number}th DELETE of one id ({verb}) is answered 500.",
+            fails=(f"{verb_s}_can_be_repeated", *more),
+            change=instead(verb, loses_patience(after=number - 1)),
+        )
+        for verb, verb_s in {"deprovision": "deletes", "unbind": "unbinds"}.items()
+        for number, more in {4: ("equal_deletes_are_answered_well",), 5: ()}.items()
     ),
     Mutant(
         "delete_needs_an_identity",
@@ -123,5 +107,17 @@ MUTANTS = [
             "equal_deletes_are_answered_well",
         ),
         change=answers("DELETE binding", 200, status(201)),
+    ),
+    *(
+        Mutant(
+            f"update_of_one_plan_is_{code}",
+            f"An update of one plan, within the request, is answered {code}.",
+            fails=fails,
+            change=instead("update", _answers_one_plan(code)),
+        )
+        for code, fails in {
+            201: ("only_a_put_creates",),
+            203: ("success_has_a_known_status",),
+        }.items()
     ),
 ]

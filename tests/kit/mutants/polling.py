@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.kit.matrix import Mutant, Rewrite, Turn, answers, fields, instead, status
+from tests.kit.narrow import Change, Verb, runs, thing_of
 from tests.kit.reference import (
     Answer,
     Asked,
@@ -13,8 +14,6 @@ from tests.kit.reference import (
     Thing,
 )
 
-Verb = Callable[[Asked], Answer]
-Change = Callable[[ReferenceBroker], None]
 POLL, BIND_POLL = "GET instance poll", "GET binding poll"
 
 
@@ -54,14 +53,6 @@ def retry_after(value: str) -> Rewrite:
 
 
 # --- what is polled ------------------------------------------------------------------
-
-
-def thing_of(broker: ReferenceBroker, asked: Asked) -> Thing | None:
-    """The instance or binding that is polled."""
-    found = broker.instances.get(asked.instance_id)
-    if found is not None and asked.kind == BIND_POLL:
-        found = found.bindings.get(asked.binding_id)
-    return found
 
 
 def refused(when: Callable[[Asked, Thing | None], Any], code: int = 400) -> Turn:
@@ -117,6 +108,20 @@ def times_told(broker: ReferenceBroker, last: Operation, answer: Answer) -> int:
     counts: dict[str, int] = broker.__dict__.setdefault("told", {})
     counts[last.token] = counts.get(last.token, 0) + 1
     return counts[last.token]
+
+
+def needs_a_query_first(broker: ReferenceBroker) -> None:
+    """While an instance is made, its first poll must have a query."""
+    polled: set[str] = set()
+
+    def turn(broker: ReferenceBroker, asked: Asked, usual: Verb) -> Answer:
+        making = runs(thing_of(broker, asked), "provision")
+        if making and not asked.query and asked.instance_id not in polled:
+            raise Refusal(400, "The query is empty.")
+        polled.add(asked.instance_id)
+        return usual(asked)
+
+    instead("poll", turn)(broker)
 
 
 def changes_plan(asked: Asked, thing: Thing | None) -> bool:
@@ -232,6 +237,12 @@ MUTANTS = [
         "A poll without any query is answered 400.",
         fails=("poll_needs_no_query", "poll_takes_hints"),
         change=instead("poll", refused(lambda asked, thing: thing and not asked.query)),
+    ),
+    Mutant(
+        "first_poll_needs_a_query",
+        "The first poll of a provisioning is answered 400 without any query.",
+        fails=("poll_needs_no_query",),
+        change=needs_a_query_first,
     ),
     Mutant(
         "poll_needs_both_hints",

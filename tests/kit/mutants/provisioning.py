@@ -4,27 +4,20 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from tests.kit import offers
 from tests.kit.matrix import (
     Mutant,
     Rewrite,
     answers,
     fields,
+    instead,
+    offers,
     refuses,
     status,
     without,
 )
+from tests.kit.narrow import Change, Verb, plan_id, sends, sent
 from tests.kit.reference import Answer, Asked, Json, ReferenceBroker, Refusal, Thing
-
-Change = Callable[[ReferenceBroker], None]
-
-
-def sent(asked: Asked) -> Json:
-    """The body of a request; empty when it cannot be read."""
-    try:
-        return asked.body
-    except Refusal:
-        return {}
+from tests.kit.removing import another_word
 
 
 def when(holds: Callable[[Asked, Answer], bool], becomes: Rewrite) -> Rewrite:
@@ -44,6 +37,11 @@ def said(words: str) -> Callable[[Asked, Answer], bool]:
 def has_code(code: str) -> Callable[[Asked, Answer], bool]:
     """Errors with this code."""
     return lambda asked, told: told.body.get("error") == code
+
+
+def has_flag(asked: Asked, told: Answer) -> bool:
+    """Answers to requests with accepts_incomplete=true."""
+    return asked.flag
 
 
 def overlooks(name: str) -> Change:
@@ -70,7 +68,7 @@ def takes_missing(name: str) -> Change:
             body = sent(asked)
             if body and name not in body:
                 body[name] = lent.get(name, "somewhere")
-                asked.content = json.dumps(body).encode()
+                sends(asked, body)
             return usual(asked)
 
         broker.provision = provision  # type: ignore[method-assign]
@@ -90,7 +88,7 @@ def takes_invalid(name: str, *, wrong: Callable[[Any], bool]) -> Change:
                 body[name] = None
                 if name in {"organization_guid", "space_guid"}:
                     body[name] = "somewhere"
-                asked.content = json.dumps(body).encode()
+                sends(asked, body)
             return usual(asked)
 
         broker.provision = provision  # type: ignore[method-assign]
@@ -117,7 +115,7 @@ def takes_any_plan(broker: ReferenceBroker) -> None:
                 "service_id": offering["id"],
                 "plan_id": offering["plans"][0]["id"],
             }
-            asked.content = json.dumps(body).encode()
+            sends(asked, body)
         return usual(asked)
 
     broker.provision = provision  # type: ignore[method-assign]
@@ -144,27 +142,32 @@ def makes_before_it_looks(broker: ReferenceBroker) -> None:
     broker.provision = provision  # type: ignore[method-assign]
 
 
-def deletes_the_space(broker: ReferenceBroker) -> None:
-    """There is one resource for all instances of a space."""
-    usual = broker.deprovision
-
-    def deprovision(asked: Asked) -> Answer:
-        known = broker.instances.get(asked.instance_id)
-        answer = usual(asked)
-        for each in broker.instances.values():
-            places = [one and one.attributes.get("space_guid") for one in (each, known)]
-            if places[0] is not None and places[0] == places[1]:
-                each.state = "gone"
-        return answer
-
-    broker.deprovision = deprovision  # type: ignore[method-assign]
+def makes_without_a_plan(broker: ReferenceBroker, asked: Asked, usual: Verb) -> Answer:
+    """A PUT without a plan leaves an instance of some plan."""
+    try:
+        return usual(asked)
+    except Refusal:
+        body = sent(asked)
+        if "service_id" in body and "plan_id" not in body:
+            held = {**body, "plan_id": plan_id("sync"), "parameters": {}}
+            broker.instances[asked.instance_id] = Thing(held, state="ready")
+        raise
 
 
-def ends_at_once(code: int) -> Rewrite:
+def writes_over_the_space(broker: ReferenceBroker, asked: Asked, usual: Verb) -> Answer:
+    """What a PUT makes has the parameters of all instances of its space."""
+    new = asked.instance_id not in broker.instances
+    answer = usual(asked)
+    own = broker.instances[asked.instance_id].attributes
+    for each in broker.instances.values() if new else ():
+        if each.attributes.get("space_guid") == own["space_guid"]:
+            each.attributes = {**each.attributes, "parameters": own["parameters"]}
+    return answer
+
+
+def ends_at_once(code: int, one: str) -> Rewrite:
     """A first PUT of one plan that began is answered as if it were over."""
     begun: set[str] = set()
-    plans = offers.catalog()["services"][0]["plans"]
-    one = next(plan["id"] for plan in plans if plan["name"] == "update-fails")
 
     def rewrite(asked: Asked, told: Answer) -> Answer:
         if asked.instance_id not in begun and asked.body["plan_id"] == one:
@@ -173,6 +176,40 @@ def ends_at_once(code: int) -> Rewrite:
         return told
 
     return rewrite
+
+
+def begins_unseen(broker: ReferenceBroker) -> None:
+    """A plan that is not retrievable is asynchronous, and its first PUT says 200."""
+    name = ("more", "plain")
+
+    def edit(catalog: Json) -> None:
+        for offering in catalog["services"]:
+            for plan in offering["plans"]:
+                if (plan["name"], offering["name"]) == name:
+                    plan["x-mode"] = "async"
+
+    offers(edit)(broker)
+    answers("PUT instance", 202, ends_at_once(200, plan_id(*name)))(broker)
+
+
+def makes_another(broker: ReferenceBroker) -> None:
+    """A DELETE removes one of as many as there were PUTs with the flag."""
+    left: dict[str, int] = {}
+
+    def provision(broker: ReferenceBroker, asked: Asked, usual: Verb) -> Answer:
+        answer = usual(asked)
+        if asked.flag and answer.status == 200:
+            left[asked.instance_id] = left.get(asked.instance_id, 0) + 1
+        return answer
+
+    def deprovision(broker: ReferenceBroker, asked: Asked, usual: Verb) -> Answer:
+        answer = usual(asked)
+        if answer.status == 200 and left.pop(asked.instance_id, 0):
+            broker.instances[asked.instance_id].state = "ready"
+        return answer
+
+    instead("provision", provision)(broker)
+    instead("deprovision", deprovision)(broker)
 
 
 def another_operation(asked: Asked, told: Answer) -> Answer:
@@ -258,6 +295,11 @@ def _unknown_platform(broker: ReferenceBroker, asked: Asked) -> bool:
     return isinstance(context, dict) and context.get("platform") not in known
 
 
+def _has_no_context(broker: ReferenceBroker, asked: Asked) -> bool:
+    newest = asked.headers["x-broker-api-version"] == "2.17"
+    return newest and "context" not in sent(asked)
+
+
 def _used_before(broker: ReferenceBroker, asked: Asked) -> bool:
     known = broker.instances.get(asked.instance_id)
     return known is not None and known.state == "gone"
@@ -294,6 +336,15 @@ def _same_parameters(usual: Again) -> Again:
     return again
 
 
+def _same_plan(usual: Again) -> Again:
+    def again(asked: Asked, known: Thing, wanted: Json) -> Answer:
+        if known.running is None:
+            wanted = {**wanted, "plan_id": known.attributes["plan_id"]}
+        return usual(asked, known, wanted)
+
+    return again
+
+
 def _known_too(usual: Again) -> Again:
     def again(asked: Asked, known: Thing, wanted: Json) -> Answer:
         both = {**known.attributes["parameters"], **wanted["parameters"]}
@@ -315,9 +366,9 @@ def _create_unchecked(
 MUTANTS = [
     Mutant(
         "one_resource_for_a_space",
-        "A DELETE removes every instance of the space.",
-        fails=("every_instance_is_a_resource", "deprovision_leaves_other_instances"),
-        change=deletes_the_space,
+        "A PUT gives its parameters to every instance of the space.",
+        fails=("every_instance_is_a_resource",),
+        change=instead("provision", writes_over_the_space),
     ),
     Mutant(
         "made_is_200",
@@ -329,13 +380,29 @@ MUTANTS = [
         "begun_is_200",
         "A PUT that began to provision one of the plans is answered 200.",
         fails=("what_has_begun_is_202", "every_plan_can_be_fetched"),
-        change=lambda b: answers("PUT instance", 202, ends_at_once(200))(b),
+        change=lambda b: answers(
+            "PUT instance", 202, ends_at_once(200, plan_id("update-fails"))
+        )(b),
     ),
     Mutant(
         "begun_is_201",
         "A PUT that began to provision one of the plans is answered 201.",
         fails=("what_has_begun_is_202", "every_plan_can_be_fetched"),
-        change=lambda b: answers("PUT instance", 202, ends_at_once(201))(b),
+        change=lambda b: answers(
+            "PUT instance", 202, ends_at_once(201, plan_id("update-fails"))
+        )(b),
+    ),
+    Mutant(
+        "begun_is_200_where_nothing_is_fetched",
+        "A PUT that began is answered 200 for a plan whose instances are not fetched.",
+        fails=("what_has_begun_is_202",),
+        change=begins_unseen,
+    ),
+    Mutant(
+        "missing_flag_has_another_error",
+        "A PUT that needs accepts_incomplete is refused with another error.",
+        fails=("provisioning_needs_the_flag",),
+        change=answers("PUT instance", 422, another_word),
     ),
     Mutant(
         "provisioning_needs_no_flag_but_says_400",
@@ -374,6 +441,18 @@ MUTANTS = [
         change=answers("PUT instance", 200, status(201)),
     ),
     Mutant(
+        "repeat_with_the_flag_is_201",
+        "A repeat with accepts_incomplete of what is done is answered 201.",
+        fails=("repeat_makes_nothing",),
+        change=answers("PUT instance", 200, when(has_flag, status(201))),
+    ),
+    Mutant(
+        "repeat_makes_another",
+        "A repeat with accepts_incomplete makes a second resource.",
+        fails=("repeat_makes_nothing",),
+        change=makes_another,
+    ),
+    Mutant(
         "repeat_is_202",
         "A repeat of what is done is answered 202.",
         fails=("repeat_of_what_is_done_is_200", "no_202_without_the_flag"),
@@ -396,6 +475,14 @@ MUTANTS = [
         "A PUT of an id in use with another plan is taken for a repeat.",
         fails=("other_plan_conflicts", "what_differs_while_provisioning_conflicts"),
         change=overlooks("plan_id"),
+    ),
+    Mutant(
+        "overlooks_plan_of_what_is_done",
+        "Another plan is taken for a repeat once the instance is ready.",
+        fails=("other_plan_conflicts",),
+        change=lambda broker: setattr(
+            broker, "provisioned_again", _same_plan(broker.provisioned_again)
+        ),
     ),
     Mutant(
         "overlooks_offering",
@@ -518,6 +605,18 @@ MUTANTS = [
         change=makes_before_it_looks,
     ),
     Mutant(
+        "refusal_without_a_plan_leaves_an_instance",
+        "A PUT without plan_id is refused, and an instance is there.",
+        fails=("refused_provisioning_leaves_nothing",),
+        change=instead("provision", makes_without_a_plan),
+    ),
+    Mutant(
+        "context_is_needed",
+        "A PUT of a platform of the newest version without a context is refused.",
+        fails=("any_context_is_provisioned",),
+        change=refuses("provision", 400, _has_no_context),
+    ),
+    Mutant(
         "platform_must_be_known",
         "A context of a platform that the broker does not know is refused.",
         fails=("any_context_is_provisioned", "context_of_any_platform_is_accepted"),
@@ -548,6 +647,19 @@ MUTANTS = [
         "dashboard_url is an object.",
         fails=("dashboard_of_provisioning_is_text", "repeat_tells_the_same"),
         change=answers("PUT instance", 200, fields(dashboard_url={"url": "/"})),
+    ),
+    Mutant(
+        "dashboard_of_one_plan_is_an_object",
+        "dashboard_url of one plan is an object from the first answer on.",
+        fails=("dashboard_of_provisioning_is_text",),
+        change=answers(
+            "PUT instance",
+            201,
+            when(
+                lambda asked, told: sent(asked)["plan_id"] == plan_id("needs-app"),
+                fields(dashboard_url={"url": "/"}),
+            ),
+        ),
     ),
     Mutant(
         "dashboard_comes_late",

@@ -1,6 +1,5 @@
 """Wrong in updating, and in the metadata of instances."""
 
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -14,46 +13,19 @@ from tests.kit.matrix import (
     status,
     without,
 )
+from tests.kit.narrow import (
+    Change,
+    Verb,
+    denies,
+    has_plan,
+    instance_of,
+    plan_id,
+    sends,
+    sent,
+)
 from tests.kit.reference import Answer, Asked, Json, ReferenceBroker, Refusal, Thing
 
-Change = Callable[[ReferenceBroker], None]
-Verb = Callable[[Asked], Answer]
 BUSY = "Something is in progress."
-
-
-# --- what requests hold --------------------------------------------------------------
-
-
-def sent(asked: Asked) -> Json:
-    """The body of a request; empty when it cannot be read."""
-    try:
-        return asked.body
-    except Refusal:
-        return {}
-
-
-def sends(asked: Asked, body: Json) -> None:
-    """Let a request have another body."""
-    asked.content = json.dumps(body).encode()
-
-
-def instance_of(broker: ReferenceBroker, asked: Asked) -> Thing | None:
-    """The instance that a request names, if there is one."""
-    known = broker.instances.get(asked.instance_id)
-    return known if known is not None and known.exists else None
-
-
-def plan_named(broker: ReferenceBroker, name: str) -> Json:
-    """A plan of the first offering."""
-    plans: list[Json] = broker.catalog["services"][0]["plans"]
-    return next(each for each in plans if each["name"] == name)
-
-
-def has_plan(broker: ReferenceBroker, asked: Asked, name: str) -> bool:
-    """Whether the instance that a request names has this plan."""
-    known = instance_of(broker, asked)
-    plan = plan_named(broker, name)
-    return known is not None and known.attributes["plan_id"] == plan["id"]
 
 
 # --- changes of the answers ----------------------------------------------------------
@@ -272,9 +244,12 @@ def makes_what_is_unknown(code: int) -> Change:
         except Refusal as refusal:
             if refusal.answer.status != 404 or asked.instance_id in broker.instances:
                 raise
-            plan = plan_named(broker, "sync")
             service = broker.catalog["services"][0]["id"]
-            held = {"service_id": service, "plan_id": plan["id"], "parameters": {}}
+            held = {
+                "service_id": service,
+                "plan_id": plan_id("sync"),
+                "parameters": {},
+            }
             broker.instances[asked.instance_id] = Thing(held, state="ready")
             refusal.answer.status = code
             raise
@@ -307,7 +282,7 @@ def _changes(
 
     def holds(broker: ReferenceBroker, asked: Asked) -> bool:
         body = sent(asked)
-        named = body.get("plan_id") == plan_named(broker, new)["id"]
+        named = body.get("plan_id") == plan_id(new)
         few = {*body} <= {"service_id", "plan_id", *more}
         return named and few and has_plan(broker, asked, old)
 
@@ -395,6 +370,12 @@ MUTANTS = [
         "An update that was applied is answered 204, with a body all the same.",
         fails=("update_within_the_request_is_200", "success_has_a_known_status"),
         change=answers("PATCH instance", 200, status(204)),
+    ),
+    Mutant(
+        "updated_is_404",
+        "An update without the flag is applied and denied where the PUT had it.",
+        fails=("update_within_the_request_is_200",),
+        change=denies("update", "provision", 404),
     ),
     Mutant(
         "begun_update_is_200",
@@ -512,9 +493,7 @@ MUTANTS = [
         "update_of_nothing_changes_the_plan",
         "An update of nothing changes the plan.",
         fails=("plan_stays_without_plan_id",),
-        change=forgets(
-            "plan_id", lambda broker: plan_named(broker, "auto")["id"], "service_id"
-        ),
+        change=forgets("plan_id", lambda broker: plan_id("auto"), "service_id"),
     ),
     Mutant(
         "update_of_parameters_changes_the_plan",
@@ -522,7 +501,7 @@ MUTANTS = [
         fails=("plan_stays_without_plan_id",),
         change=forgets(
             "plan_id",
-            lambda broker: plan_named(broker, "sync-large")["id"],
+            lambda broker: plan_id("sync-large"),
             "service_id",
             "parameters",
         ),
