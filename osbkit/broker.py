@@ -9,6 +9,7 @@ catalog. Settings, keys, lock, database and backends open in the lifespan.
 """
 
 import asyncio
+import contextlib
 import gc
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -38,6 +39,7 @@ from osbkit.errors import (
     CatalogInvalid,
     CatalogUnsafe,
     SettingsInvalid,
+    StartRefused,
     Unavailable,
 )
 from osbkit.lifecycle.bindings import Bindings
@@ -47,8 +49,8 @@ from osbkit.lifecycle.polling import Polling
 from osbkit.operations.engines import EmbeddedEngine
 from osbkit.operations.work import Requests
 from osbkit.settings import Settings
-from osbkit.store import served
-from osbkit.store.address import file_of, server_of
+from osbkit.store import served, upgraded
+from osbkit.store.address import Server, file_of, server_of
 from osbkit.store.server import ServerStore
 from osbkit.store.sqlite import SqliteStore
 from osbkit.telemetry import log, trouble
@@ -58,6 +60,14 @@ GC_THRESHOLD = (5_000, 100, 100)
 many open operations hold was gone through for 10 ms at a time."""
 PING = 2.0
 """Seconds that a backend has to say that its service is there."""
+BEHIND = (
+    "The database's schema is older than this version of osbkit: run `osbkit db"
+    " upgrade`, and the broker starts by itself."
+)
+REFUSED_LATE = (
+    "The database is upgraded, and the start is refused: the log says why"
+    " (`start.refused`, `start.fault`). It is tried again."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +163,21 @@ class Running:
         self.house.engine.leave()
 
 
+def make_store(settings: Settings) -> SqliteStore | ServerStore:
+    """The store that the settings name, not opened.
+
+    Raises:
+        SettingsInvalid: no database that this version can use, or no keys for it.
+    """
+    url = settings.database_url.get_secret_value()
+    secret = settings.encryption_keys
+    keys = None if secret is None else secret.get_secret_value()
+    server = server_of(url)
+    return (
+        SqliteStore(file_of(url), keys) if server is None else ServerStore(server, keys)
+    )
+
+
 def require_mounts(mounts: Mapping[str, App]) -> None:
     """Nothing may be mounted where the broker itself answers.
 
@@ -210,19 +235,27 @@ class Broker:
         self._mounts = dict(mounts or {})
         self._settings = settings
         self._running: Running | None = None
-        self._offer: Offer | None = None
+        self._waits: str | None = None
 
     @cached_property
     def app(self) -> BrokerApp:
         """The FastAPI application."""
         return BrokerApp(
-            lifespan=self.lifespan, started=lambda: self._running, mounts=self._mounts
+            lifespan=self.lifespan,
+            started=lambda: self._running,
+            waits=lambda: self._waits,
+            mounts=self._mounts,
         )
 
     @property
     def running(self) -> Running | None:
-        """What runs between start and stop."""
+        """What runs between start and stop; None while it waits for its schema."""
         return self._running
+
+    def leave(self) -> None:
+        """The process was told to stop: open requests answer now."""
+        if self._running is not None:
+            self._running.leave()
 
     def offer(self) -> Offer:
         """The catalog as it is served; read again from a callable.
@@ -288,8 +321,11 @@ class Broker:
         await store.write(partial(served.keep, plans=plans_of(offer.catalog)))
 
     @asynccontextmanager
-    async def lifespan(self) -> AsyncIterator[Running]:
+    async def lifespan(self) -> AsyncIterator["Broker"]:
         """Start and stop the broker; for applications that mount its `app`.
+
+        On a database server whose schema is behind it starts later, by itself: until
+        then every request is answered 503.
 
         Raises:
             StartRefused: one sentence with the fix.
@@ -298,6 +334,59 @@ class Broker:
         telemetry.configure(settings.log_level, settings.log_format)
         offer = self.offer()
         offer.warn()
+        server = server_of(settings.database_url.get_secret_value())
+        make_store(settings)  # what it lacks is said before anything is waited for
+        if server is None or not await upgraded.is_behind(await upgraded.look(server)):
+            async with self._started(settings, offer):
+                yield self
+            return
+        self._waits = BEHIND
+        stopping = asyncio.Event()
+        late = asyncio.create_task(
+            self._start_late(server, settings, offer, stopping), name="osbkit-start"
+        )
+        try:
+            yield self
+        finally:
+            self._waits = None
+            stopping.set()
+            if self._running is None:
+                late.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await late
+
+    async def _start_late(
+        self, server: Server, settings: Settings, offer: Offer, stopping: asyncio.Event
+    ) -> None:
+        """Start when the schema is there, and stop when told; in one task, for what
+        a backend opens may have to be closed by the task that opened it.
+
+        A server's start is over by then: what would have refused it is logged, and
+        tried again.
+        """
+        told = ""
+        while not stopping.is_set():
+            try:
+                await upgraded.until_upgraded(server)
+                async with self._started(settings, offer):
+                    await stopping.wait()
+            except StartRefused as refused:
+                if told != str(refused):
+                    log.error("start.refused", why=str(refused))
+                told = str(refused)
+            except Exception as error:
+                if stopping.is_set():
+                    raise
+                log.error("start.fault", **trouble(error))
+            if not stopping.is_set():
+                self._waits = REFUSED_LATE
+                await asyncio.sleep(upgraded.LOOK)
+
+    @asynccontextmanager
+    async def _started(
+        self, settings: Settings, offer: Offer
+    ) -> AsyncIterator[Running]:
+        """What lies between start and stop. Raises StartRefused."""
         async with AsyncExitStack() as stack:
             store = await self._open_store(settings, stack)
             self._guard(offer, await store.read(served.past), settings)
@@ -319,15 +408,7 @@ class Broker:
     async def _open_store(
         self, settings: Settings, stack: AsyncExitStack
     ) -> SqliteStore | ServerStore:
-        url = settings.database_url.get_secret_value()
-        secret = settings.encryption_keys
-        keys = None if secret is None else secret.get_secret_value()
-        server = server_of(url)
-        store: SqliteStore | ServerStore = (
-            SqliteStore(file_of(url), keys)
-            if server is None
-            else ServerStore(server, keys)
-        )
+        store = make_store(settings)
         await store.open()
         stack.push_async_callback(store.close)
         return store

@@ -32,6 +32,7 @@ class BrokerApp(FastAPI):
         *,
         lifespan: Callable[[], AbstractAsyncContextManager[Any]],
         started: Callable[[], Started | None],
+        waits: Callable[[], str | None],
         mounts: Mapping[str, App],
     ) -> None:
         super().__init__(
@@ -47,6 +48,7 @@ class BrokerApp(FastAPI):
         )
         self._start = lifespan
         self._started = started
+        self._waits = waits
         self._broker_mounts = mounts
         add_routes(self)
 
@@ -60,6 +62,7 @@ class BrokerApp(FastAPI):
             super().build_middleware_stack(),
             lifespan=self._start,
             started=self._started,
+            waits=self._waits,
             mounts=self._broker_mounts,
         )
 

@@ -46,6 +46,7 @@ NOT_STARTED = (
     "The broker has not been started. Serve its application itself, or, where it is"
     " mounted in another one, enter `broker.lifespan()` in that one's lifespan."
 )
+UPGRADED = "The service broker is being upgraded. Try again in a few seconds."
 NO_QUALITY = re.compile(rb"q=0(\.0{0,3})?", re.IGNORECASE)
 CATALOG_HEADERS = [
     (b"content-type", b"application/json"),
@@ -66,6 +67,10 @@ class Started(Protocol):
         """Answer a probe: status and body."""
         ...
 
+
+class Leaves(Protocol):
+    """What the lifespan hands the gate."""
+
     def leave(self) -> None:
         """The process was told to stop."""
         ...
@@ -78,6 +83,7 @@ class Gate:
         app: the application behind the gate.
         lifespan: starts and stops the broker.
         started: the running broker, or None.
+        waits: what the broker waits for before it runs, in a sentence; or None.
         mounts: path → application outside broker authentication.
     """
 
@@ -85,13 +91,15 @@ class Gate:
         self,
         app: App,
         *,
-        lifespan: Callable[[], AbstractAsyncContextManager[Started]],
+        lifespan: Callable[[], AbstractAsyncContextManager[Leaves]],
         started: Callable[[], Started | None],
+        waits: Callable[[], str | None],
         mounts: Mapping[str, App],
     ) -> None:
         self._app = app
         self._lifespan = lifespan
         self._started = started
+        self._waits = waits
         self._mounts = {
             path.rstrip("/").encode(): mounted for path, mounted in mounts.items()
         }
@@ -122,7 +130,7 @@ class Gate:
                 await self._probe(scope, receive, sender, raw)
                 return
             if running is None:
-                raise Unavailable(NOT_STARTED)
+                raise Unavailable(NOT_STARTED if self._waits() is None else UPGRADED)
             if running.prefix:
                 raw = below(running.prefix, raw)
             if raw.startswith(b"/health/"):
@@ -240,7 +248,8 @@ class Gate:
         elif path != "/health/ready":
             raise NotThere(headers.UNKNOWN)
         elif running is None:
-            status, body = 503, {"status": "not ready", "problems": [NOT_STARTED]}
+            problem = self._waits() or NOT_STARTED
+            status, body = 503, {"status": "not ready", "problems": [problem]}
         else:
             status, body = await running.probe()
         await answers.send(status, body)(scope, receive, send)
@@ -274,9 +283,9 @@ class Gate:
         await receive()
         began = False
         try:
-            async with self._lifespan() as running:
+            async with self._lifespan() as broker:
                 began = True
-                with Farewell(running.leave):
+                with Farewell(broker.leave):
                     await send({"type": "lifespan.startup.complete"})
                     await receive()
         except StartRefused as refused:

@@ -221,7 +221,9 @@ async def examined(
             version=version,
             transport=pace,
         )
-        async with broker.lifespan() as running:
+        async with broker.lifespan():
+            running = broker.running
+            assert running is not None
             pace.listen(running.house.engine)
             session = Session(connection, choices=Choices(), tempo=QUICK)
             try:

@@ -1,9 +1,13 @@
-"""Versions of osbkit to come: the real revisions, and more after them."""
+"""Versions of osbkit to come: the real revisions, and more after them.
+
+And `Log`, for what is told of them.
+"""
 
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 from osbkit.store import migrate
@@ -23,6 +27,20 @@ down_revision = "{before}"
 def upgrade() -> None:
     keeps_running(op, oldest="{oldest}")
 '''
+
+
+class Log:
+    """Keeps events instead of printing them."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, dict[str, Any]]] = []
+
+    def __getattr__(self, level: str) -> Any:
+        return lambda event, **fields: self.events.append((event, fields))
+
+    def named(self, *names: str) -> list[str]:
+        """The events of these names, in their order."""
+        return [event for event, _ in self.events if event in names]
 
 
 @contextmanager

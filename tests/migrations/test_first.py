@@ -16,14 +16,13 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from structlog.testing import capture_logs
 
 from osbkit.errors import DatabaseUnusable, SettingsInvalid
 from osbkit.store import address, migrate
 from osbkit.store.migrate import Standing
 from osbkit.store.sqlite import LockFile, SqliteStore
 from osbkit.store.tables import SEALED, metadata
-from tests.migrations.made_up import NEWER, NEWEST, future
+from tests.migrations.made_up import NEWER, NEWEST, Log, future
 
 KEYS = "test:" + base64.b64encode(bytes(32)).decode()
 DIALECTS = ["sqlite", "postgresql", "mariadb", "mysql"]
@@ -146,21 +145,23 @@ def test_unknown_schema_is_refused_and_left_alone(path):
     assert migrate.revision_of(path) == "0099"
 
 
-async def test_schema_that_a_newer_version_expanded_is_served(path, tmp_path):
+async def test_schema_that_a_newer_version_expanded_is_served(
+    path, tmp_path, monkeypatch
+):
     with future(tmp_path / "newer", migrate.head()):
         migrate.upgrade_file(path)
 
-    with capture_logs() as logs:
-        migrate.upgrade_file(path)
-        store = SqliteStore(path, KEYS)
-        await store.open()
+    monkeypatch.setattr(migrate, "log", log := Log())
+    migrate.upgrade_file(path)
+    store = SqliteStore(path, KEYS)
+    await store.open()
     await store.ping()
     await store.close()
 
     assert migrate.revision_of(path) == NEWER
-    assert [(one["event"], one["found"], one["known"]) for one in logs] == [
-        ("schema.ahead", NEWER, migrate.head())
-    ] * 2
+    head = migrate.head()
+    fields = {"found": NEWER, "known": head, "oldest": head}
+    assert log.events == [("schema.ahead", fields)] * 2
 
 
 async def test_schema_that_a_newer_version_contracted_is_refused(path, tmp_path):

@@ -174,7 +174,9 @@ class Scene:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Running]:
         """From the start of the process to its orderly end."""
-        async with self.broker.lifespan() as running:
+        async with self.broker.lifespan():
+            running = self.broker.running
+            assert running is not None
             yield running
 
     def crashed(
