@@ -12,6 +12,7 @@ first one did. Nothing is kept beside the queue's file.
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -94,6 +95,8 @@ class EmbeddedQueueBackend(ServiceBackend[QueueParameters, QueueBinding]):
         sleep: waits for so many seconds.
     """
 
+    lists_bindings = True
+
     def __init__(
         self,
         store: QueueStore,
@@ -163,13 +166,17 @@ class EmbeddedQueueBackend(ServiceBackend[QueueParameters, QueueBinding]):
     ) -> None:
         """Make the queue."""
         await self._take_time(request.plan, run, "Making the queue")
-        await self._store.converge(request.name, _settings_of(request))
+        await self._store.converge(
+            request.name, _settings_of(request), request.instance_id
+        )
 
     async def update(self, request: UpdateRequest[QueueParameters], run: Run) -> None:
         """Set the new limits; what is stored stays."""
         await self._take_time(request.plan, run, "Changing the queue")
         try:
-            await self._store.converge(request.name, _settings_of(request))
+            await self._store.converge(
+                request.name, _settings_of(request), request.instance_id
+            )
         except TooManyStored as refused:  # sent since `check`
             raise Refused(str(refused)) from refused
 
@@ -182,7 +189,9 @@ class EmbeddedQueueBackend(ServiceBackend[QueueParameters, QueueBinding]):
         role = Role(request.parameters.role)
         token = run.secret("token")
         try:
-            await self._store.grant(queue, request.name, token, role)
+            await self._store.grant(
+                queue, request.name, token, role, request.binding_id
+            )
         except QueueMissing as missing:
             raise Failed(
                 "The queue of this instance is lost: delete the instance and make"
@@ -212,9 +221,28 @@ class EmbeddedQueueBackend(ServiceBackend[QueueParameters, QueueBinding]):
         await self._store.destroy(request.name)
 
     async def inventory(self) -> AsyncIterator[Found]:
-        """Every queue of which anything is in the directory."""
+        """Every queue of which anything is in the directory, and every token.
+
+        The directory is the mark: no two brokers share one.
+        """
         for name in await self._store.names():
-            yield Found(name=name)
+            try:
+                queue, *tokens = await self._store.marks(name)
+            except QueueMissing:
+                yield Found(name=name, note="no queue in its file")
+                continue
+            yield Found(
+                name=name, instance_id=queue.id, created_at=_moment(queue.made_at)
+            )
+            for token in tokens:
+                yield Found(
+                    name=token.name,
+                    kind="binding",
+                    instance_name=name,
+                    instance_id=queue.id,
+                    binding_id=token.id,
+                    created_at=_moment(token.made_at),
+                )
 
     async def _take_time(self, plan: str, run: Run, doing: str) -> None:
         """Be as slow as a service that starts machines, on the plan `slow`.
@@ -244,6 +272,10 @@ def _settings_of(
         lease_seconds=parameters.lease_seconds,
         dead_letter=parameters.dead_letter,
     )
+
+
+def _moment(made_at: int | None) -> datetime | None:
+    return None if made_at is None else datetime.fromtimestamp(made_at / 10**6, UTC)
 
 
 def _endpoint(uri: str) -> Endpoint:

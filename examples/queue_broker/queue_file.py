@@ -4,6 +4,7 @@
     messages      what waits or is leased
     dead_letters  what was received `max_receives` times and never acknowledged
     tokens        one row per binding: SHA-256 of its token, and its role
+    marks         the platform's id of the queue and of each binding, and since when
 
 Everything here is synchronous and blocks on the disk; `queue_store` calls it from
 threads, one at a time per file. A unit is a plain function of the open connection;
@@ -157,12 +158,29 @@ class DeadLetter:
 
 
 @dataclass(frozen=True, slots=True)
+class Mark:
+    """Whose something is: the platform's id, and when it was made.
+
+    Attributes:
+        name: of the binding; empty for the queue itself.
+        id, made_at: None for what was made before there were marks.
+    """
+
+    name: str
+    id: str | None
+    made_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Nothing:
     """No message is to be had now. `due` is when the next may be (None: no idea)."""
 
     due: int | None
 
 
+MARKS_TABLE = """CREATE TABLE IF NOT EXISTS marks (
+    name TEXT PRIMARY KEY, id TEXT NOT NULL, made_at INTEGER NOT NULL)"""
+"""Made when it is needed: files of earlier versions lack it."""
 SCHEMA = (
     """CREATE TABLE IF NOT EXISTS queue (
         one INTEGER PRIMARY KEY CHECK (one = 1),
@@ -206,6 +224,15 @@ FROM queue WHERE one = 1
 LET_IN = """
 INSERT INTO tokens (binding, digest, role) VALUES (?, ?, ?)
 ON CONFLICT (binding) DO UPDATE SET digest = excluded.digest, role = excluded.role
+"""
+MARKS = """
+SELECT '', (SELECT id FROM marks WHERE name = ''),
+       (SELECT made_at FROM marks WHERE name = '')
+UNION ALL
+SELECT * FROM (
+    SELECT binding, id, made_at FROM tokens LEFT JOIN marks ON marks.name = binding
+    ORDER BY binding
+)
 """
 SELECT_NEXT = """
 SELECT id, visible_at, receives, body FROM messages
@@ -269,7 +296,25 @@ def grant(db: sqlite3.Connection, binding: str, token: str, role: Role) -> None:
 
 def revoke(db: sqlite3.Connection, binding: str) -> None:
     """Let the token of this binding in no more."""
+    db.execute(MARKS_TABLE)
     db.execute("DELETE FROM tokens WHERE binding = ?", (binding,))
+    db.execute("DELETE FROM marks WHERE name = ?", (binding,))
+
+
+def mark(db: sqlite3.Connection, name: str, id_: str, now: int) -> None:
+    """Note the id of the queue (an empty name) or of a binding; the first counts."""
+    db.execute(MARKS_TABLE)
+    db.execute(
+        "INSERT INTO marks (name, id, made_at) VALUES (?, ?, ?)"
+        " ON CONFLICT (name) DO NOTHING",
+        (name, id_, now),
+    )
+
+
+def marks(db: sqlite3.Connection) -> list[Mark]:
+    """The queue's mark, then that of every binding."""
+    db.execute(MARKS_TABLE)
+    return [Mark(*row) for row in db.execute(MARKS)]
 
 
 def authorize(db: sqlite3.Connection, token: str, right: Right) -> None:
@@ -385,8 +430,11 @@ class QueueFile:
         """Whether a file descriptor is held."""
         return self._db is not None
 
-    def create(self, settings: QueueSettings) -> None:
+    def create(self, settings: QueueSettings, id_: str, now: int) -> None:
         """Make the file or bring an existing one to these settings.
+
+        Args:
+            id_: noted as the queue's mark; empty for none.
 
         Raises:
             TooManyStored: as `settle`.
@@ -399,6 +447,8 @@ class QueueFile:
             raise StoreUnavailable("the file of a queue cannot be made") from error
         with self._transaction(self._connect()) as db:
             settle(db, settings)
+            if id_:
+                mark(db, "", id_, now)
 
     def run(self, units: Sequence[Unit]) -> list[object]:
         """Run units in one transaction; a unit that refuses undoes only itself.

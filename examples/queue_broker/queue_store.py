@@ -32,6 +32,7 @@ from examples.queue_broker import queue_file
 from examples.queue_broker.queue_file import (
     MICROSECONDS,
     DeadLetter,
+    Mark,
     Message,
     NotAuthorized,
     QueueFile,
@@ -163,26 +164,40 @@ class QueueStore:
 
     # -- queues and their tokens
 
-    async def converge(self, name: str, settings: QueueSettings) -> None:
+    async def converge(self, name: str, settings: QueueSettings, id_: str = "") -> None:
         """Make the queue, or bring it to these settings; messages stay.
+
+        Args:
+            id_: whose it is, for `marks`.
 
         Raises:
             TooManyStored: it holds more than the new limit; nothing changed.
             StoreUnavailable: nothing is known to have changed.
         """
-        await self._alone(name, lambda file: file.create(settings))
+        await self._alone(name, lambda file: file.create(settings, id_, self._now()))
 
     async def destroy(self, name: str) -> None:
         """Remove the queue, its messages and its tokens; missing is done."""
         await self._alone(name, QueueFile.remove)
 
-    async def grant(self, name: str, binding: str, token: str, role: Role) -> None:
+    async def grant(
+        self, name: str, binding: str, token: str, role: Role, id_: str = ""
+    ) -> None:
         """Let a token in; the binding's earlier token is out.
+
+        Args:
+            id_: whose it is, for `marks`.
 
         Raises:
             QueueMissing: there is no such queue.
         """
-        await self._run(name, lambda db: queue_file.grant(db, binding, token, role))
+
+        def granted(db: sqlite3.Connection) -> None:
+            queue_file.grant(db, binding, token, role)
+            if id_:
+                queue_file.mark(db, binding, id_, self._now())
+
+        await self._run(name, granted)
 
     async def revoke(self, name: str, binding: str) -> None:
         """Let the binding's token in no more, and send its waiting receivers away.
@@ -199,6 +214,14 @@ class QueueStore:
             QueueMissing: there is no such queue.
         """
         return await self._run(name, queue_file.state, wakes=False)
+
+    async def marks(self, name: str) -> list[Mark]:
+        """Whose the queue is, then whose each of its tokens.
+
+        Raises:
+            QueueMissing: there is no such queue.
+        """
+        return await self._run(name, queue_file.marks, wakes=False)
 
     # -- messages; every call raises NotAuthorized or RoleMissing first
 

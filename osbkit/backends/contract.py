@@ -244,13 +244,30 @@ class Description:
     attributes: Mapping[str, str] = field(default_factory=dict)
 
 
+Kind = Literal["instance", "binding"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """Something that exists on the service under this broker's mark."""
+    """Something that exists on the service under this broker's mark.
+
+    Attributes:
+        name: what `Request.name` was when it was made.
+        kind: what it is; where a row of the broker has the name, the row counts.
+        instance_name: of a binding, what its instance is named; without it a
+            binding that no row knows cannot be removed.
+        instance_id, binding_id: the ids, where the mark holds them. They are
+            believed only if the name follows from them.
+        created_at: when it was made, an aware moment; None if that is not known.
+        note: a few words for the operator: its size, who uses it. No secrets.
+    """
 
     name: str
+    kind: Kind = "instance"
+    instance_name: str | None = None
     instance_id: str | None = None
     binding_id: str | None = None
+    created_at: datetime | None = None
     note: str = ""
 
 
@@ -322,12 +339,15 @@ class ServiceBackend(abc.ABC, Generic[P, B]):
         parallel_binds: False lets bindings of one instance be made and removed
             one after the other only.
         requires_app: True answers 422 RequiresApp to a bind without an app.
+        lists_bindings: `inventory()` lists bindings as well; only then can one be
+            missed there.
         broker: set before `open()`.
     """
 
     plan_parameters: ClassVar[Mapping[str, type[BaseModel]]] = {}
     parallel_binds: bool = True
     requires_app: bool = False
+    lists_bindings: bool = False
     broker: BrokerInfo
 
     async def open(self) -> None:
@@ -371,7 +391,13 @@ class ServiceBackend(abc.ABC, Generic[P, B]):
         """Remove everything of the instance, however far it got."""
 
     async def inventory(self) -> AsyncIterator[Found]:
-        """List what exists on the service under this broker's mark."""
+        """List what exists on the service under this broker's mark.
+
+        Optional; `osbkit reconcile` compares it with the broker's rows. Write it as
+        `async def` with `yield`, and raise if it cannot be listed whole: what is
+        left out counts as lost. What carries another broker's mark, or none, is not
+        listed: what is listed can be removed.
+        """
         raise NotImplementedError
         yield
 

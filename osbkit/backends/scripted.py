@@ -15,7 +15,7 @@ every call is written down. Nothing here looks at a clock.
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
@@ -26,6 +26,7 @@ from osbkit.backends.contract import (
     DeprovisionRequest,
     Description,
     Facts,
+    Found,
     InstanceView,
     P,
     ProvisionRequest,
@@ -36,7 +37,9 @@ from osbkit.backends.contract import (
     UpdateRequest,
 )
 
-Verb = Literal["check", "provision", "update", "bind", "unbind", "deprovision"]
+Verb = Literal[
+    "check", "provision", "update", "bind", "unbind", "deprovision", "inventory"
+]
 Ending = Literal["", "returned", "raised", "cancelled"]
 VERBS: tuple[Verb, ...] = get_args(Verb)
 
@@ -150,9 +153,10 @@ class Call:
     """One call of the backend.
 
     Attributes:
-        name: of what it is about (`Request.name`).
-        attempt: `Run.attempt`; 0 for `check`.
-        operation: `Run.id`; empty for `check`.
+        name: of what it is about (`Request.name`); empty for `inventory`.
+        attempt: `Run.attempt`; 0 for `check` and `inventory`.
+        operation: `Run.id`; empty for `check` and `inventory`.
+        request: None for `inventory`.
         ended: empty while it is inside.
     """
 
@@ -175,10 +179,13 @@ class ScriptedBackend(ServiceBackend[P, B]):
     `class Queues(ScriptedBackend[QueueParameters, NoParameters])`.
 
     Attributes:
-        instances, bindings: the ledger. Name → the request that made it last.
+        instances, bindings: the ledger. Name → the request that made it last; None
+            for what a test puts there, which is listed without ids.
         calls: every call, in the order in which they came in.
         shown: what `describe` says of each instance; None for nothing.
     """
+
+    lists_bindings = True
 
     def __init__(self, *, shown: Description | None = None) -> None:
         self.instances: dict[str, Any] = {}
@@ -254,10 +261,20 @@ class ScriptedBackend(ServiceBackend[P, B]):
         """See ServiceBackend."""
         await self._play("deprovision", request, run)
 
-    async def _play(self, verb: Verb, request: Request, run: Run | None) -> Any:
+    async def inventory(self) -> AsyncIterator[Found]:
+        """See ServiceBackend: the ledger as it stood when the call came in."""
+        listed = [
+            *(listing(name, each) for name, each in self.instances.items()),
+            *(listing_binding(name, each) for name, each in self.bindings.items()),
+        ]
+        await self._play("inventory", None, None)
+        for found in listed:
+            yield found
+
+    async def _play(self, verb: Verb, request: Request | None, run: Run | None) -> Any:
         call = Call(
             verb=verb,
-            name=request.name,
+            name=request.name if request else "",
             attempt=run.attempt if run else 0,
             operation=run.id if run else "",
             request=request,
@@ -306,5 +323,25 @@ class ScriptedBackend(ServiceBackend[P, B]):
                 self.bindings[call.name] = call.request
             case "unbind":
                 self.bindings.pop(call.name, None)
-            case "check":
+            case "check" | "inventory":
                 pass
+
+
+def listing(name: str, request: Any) -> Found:
+    """An instance of the ledger."""
+    if request is None:
+        return Found(name=name)
+    return Found(name=name, instance_id=request.instance_id)
+
+
+def listing_binding(name: str, request: Any) -> Found:
+    """A binding of the ledger."""
+    if request is None:
+        return Found(name=name, kind="binding")
+    return Found(
+        name=name,
+        kind="binding",
+        instance_name=request.instance.name,
+        instance_id=request.instance_id,
+        binding_id=request.binding_id,
+    )

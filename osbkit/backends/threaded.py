@@ -21,7 +21,7 @@ import contextlib
 import contextvars
 import inspect
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import Future
 from datetime import datetime
 from typing import Any, ClassVar, Generic, TypeVar
@@ -149,12 +149,14 @@ class BlockingBackend(abc.ABC, Generic[P, B]):
     what they share must be safe to share.
 
     Attributes:
-        plan_parameters, parallel_binds, requires_app, broker: as there.
+        plan_parameters, parallel_binds, requires_app, lists_bindings, broker: as
+            there.
     """
 
     plan_parameters: ClassVar[Mapping[str, type[BaseModel]]] = {}
     parallel_binds: bool = True
     requires_app: bool = False
+    lists_bindings: bool = False
     broker: BrokerInfo
 
     def open(self) -> None:
@@ -196,8 +198,11 @@ class BlockingBackend(abc.ABC, Generic[P, B]):
     def deprovision(self, request: DeprovisionRequest, run: BlockingRun) -> None:
         """Remove everything of the instance, however far it got."""
 
-    def inventory(self) -> Iterator[Found]:
-        """List what exists on the service under this broker's mark."""
+    def inventory(self) -> Iterable[Found]:
+        """List what exists on the service under this broker's mark.
+
+        See ServiceBackend; a list is returned as well as a generator.
+        """
         raise NotImplementedError
 
     def ping(self) -> None:
@@ -248,6 +253,7 @@ class ThreadedBackend(ServiceBackend[P, B]):
         self.author = author
         self.parallel_binds = author.parallel_binds
         self.requires_app = author.requires_app
+        self.lists_bindings = author.lists_bindings
         self._room = asyncio.Semaphore(threads)
         self._quick_room = asyncio.Semaphore(threads)
         self._left = asyncio.Event()

@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -17,7 +17,7 @@ from examples.queue_broker.backend import (
     QueueParameters,
 )
 from examples.queue_broker.messages import MessagesApp
-from examples.queue_broker.queue_file import NotAuthorized
+from examples.queue_broker.queue_file import NotAuthorized, Role
 from examples.queue_broker.queue_store import QueueStore
 from examples.queue_broker.settings import QueueBrokerSettings
 from osbkit import (
@@ -35,6 +35,7 @@ from osbkit.backends.contract import BrokerInfo
 from osbkit.catalog.model import Catalog
 from osbkit.errors import SettingsInvalid
 
+from .conftest import SMALL
 from .test_queue_store import until_waiting
 
 INSTANCE = "osb-aaaaaaaaaaaaaaaaaaaa"
@@ -338,11 +339,57 @@ async def test_twenty_instances_at_once_do_not_meet(backend, store, tmp_path):
     assert files(tmp_path) == []
 
 
-async def test_inventory_lists_every_queue(backend):
-    for name in ("osb-one", "osb-two"):
-        await backend.provision(provisioning(name), ARun())
+async def listed(backend):
+    return [
+        (
+            found.name,
+            found.kind,
+            found.instance_name,
+            found.instance_id,
+            found.binding_id,
+        )
+        async for found in backend.inventory()
+    ]
 
-    assert [found.name async for found in backend.inventory()] == ["osb-one", "osb-two"]
+
+async def test_inventory_lists_every_queue_and_every_token(backend):
+    await backend.provision(provisioning("osb-one"), ARun())
+    await backend.provision(provisioning("osb-two"), ARun())
+    await backend.bind(binding("osb-key", instance="osb-two"), ARun())
+    queue = ("instance", None, "instance-1", None)
+    token = ("binding", "osb-two", "instance-1", "binding-1")
+
+    assert await listed(backend) == [
+        ("osb-one", *queue),
+        ("osb-two", *queue),
+        ("osb-key", *token),
+    ]
+
+    await backend.unbind(unbinding("osb-key", instance="osb-two"), ARun())
+    assert await listed(backend) == [("osb-one", *queue), ("osb-two", *queue)]
+
+
+async def test_inventory_tells_since_when_a_queue_is_there(backend):
+    await backend.provision(provisioning("osb-one"), ARun())
+    [first] = [found.created_at async for found in backend.inventory()]
+
+    await backend.provision(provisioning("osb-one"), ARun("again"))
+
+    [again] = [found.created_at async for found in backend.inventory()]
+    assert again == first
+    assert datetime.now(UTC) - first < timedelta(minutes=1)
+
+
+async def test_inventory_lists_what_has_no_mark(backend, store, tmp_path):
+    await store.converge("osb-old", SMALL)
+    await store.grant("osb-old", "osb-key", "T" * 32, Role.CONSUMER)
+    (tmp_path / "queues" / "osb-rest.db-wal").touch()
+
+    assert await listed(backend) == [
+        ("osb-old", "instance", None, None, None),
+        ("osb-key", "binding", "osb-old", None, None),
+        ("osb-rest", "instance", None, None, None),
+    ]
 
 
 async def test_ping_passes_while_the_directory_is_there(backend, tmp_path):
