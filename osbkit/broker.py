@@ -49,7 +49,7 @@ from osbkit.lifecycle.polling import Polling
 from osbkit.operations.engines import EmbeddedEngine
 from osbkit.operations.work import Requests
 from osbkit.settings import Settings
-from osbkit.store import served, upgraded
+from osbkit.store import migrate, served, upgraded
 from osbkit.store.address import Server, file_of, server_of
 from osbkit.store.server import ServerStore
 from osbkit.store.sqlite import SqliteStore
@@ -116,6 +116,16 @@ def offer_of(catalog: Catalog, registry: Registry) -> Offer:
     }
     warnings = [*warnings, *registry.doubts(catalog)]
     return Offer(complete, CatalogPages(complete), rules, warnings, registry)
+
+
+@dataclass(frozen=True, slots=True)
+class Toolbox:
+    """What an operator's command works with: no requests, no engine."""
+
+    settings: Settings
+    store: SqliteStore | ServerStore
+    registry: Registry
+    offer: Offer
 
 
 class Running:
@@ -404,6 +414,27 @@ class Broker:
             log.info("broker.started", broker_id=store.broker_id)
             yield self._running
         log.info("broker.stopped")
+
+    @asynccontextmanager
+    async def toolbox(self) -> AsyncIterator[Toolbox]:
+        """Open the database and the backends for a command; serve nothing.
+
+        A SQLite file is locked meanwhile, so the broker must be stopped; beside the
+        processes of a database server it may run. The database must exist.
+
+        Raises:
+            StartRefused: one sentence with the fix.
+        """
+        settings = self._settings or Settings.from_environment()
+        telemetry.configure(settings.log_level, settings.log_format)
+        offer = self.offer()
+        url = settings.database_url.get_secret_value()
+        if server_of(url) is None:
+            migrate.require_file(file_of(url))
+        async with AsyncExitStack() as stack:
+            store = await self._open_store(settings, stack)
+            await self._open_backends(settings, store.broker_id, stack)
+            yield Toolbox(settings, store, self._registry, offer)
 
     async def _open_store(
         self, settings: Settings, stack: AsyncExitStack

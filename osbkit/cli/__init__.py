@@ -4,6 +4,7 @@
     check         does a broker do what the specification says?
     serve         run a broker
     db            its database's schema
+    reconcile     what the service has, held against the broker's rows
     catalog       check, show and compare a catalog before it is served
     credentials   make what platforms log in with
     keys          make what the database is sealed with
@@ -17,7 +18,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from osbkit.cli import catalog, check, client, credentials, db, keys, serve
+from osbkit.cli import catalog, check, client, credentials, db, keys, reconcile, serve
 from osbkit.cli.terminal import REFUSED, Problem, complain, note
 from osbkit.errors import StartRefused
 
@@ -49,6 +50,7 @@ app.add_typer(client.app, name="client")
 app.command("check")(check.check)
 app.command("serve")(serve.serve)
 app.add_typer(db.app, name="db")
+app.command("reconcile")(reconcile.reconcile)
 app.add_typer(catalog.app, name="catalog")
 app.add_typer(credentials.app, name="credentials")
 app.add_typer(keys.app, name="keys")

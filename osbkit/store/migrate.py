@@ -268,6 +268,24 @@ def require_current(server: Server, found: Found) -> None:
     )
 
 
+def require_file(path: Path) -> None:
+    """The same of a SQLite file that is not to be made or upgraded.
+
+    Raises:
+        DatabaseUnusable: the sentence names the command to run.
+    """
+    found = found_at(path)
+    if found.revision is None:
+        raise DatabaseUnusable(
+            f"There is no database of osbkit in {path}; OSBKIT_DATABASE_URL names it."
+        )
+    if not found.served:
+        raise DatabaseUnusable(
+            f"The database {path} is at {found.revision}; this version of osbkit works"
+            f" with {SCHEMA}: run `osbkit db upgrade`."
+        )
+
+
 def look(url: str) -> Found:
     """What the database of a URL says of its schema."""
     server = server_of(url)
