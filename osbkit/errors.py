@@ -262,9 +262,8 @@ class MaintenanceInfoConflict(RequestRejected):
 
     def __init__(self) -> None:
         super().__init__(
-            "The maintenance_info.version of this request is not the version in the"
-            " broker's catalog. Refresh the catalog and try again."
-        )
+            "The maintenance information for the requested Service Plan has changed."
+        )  # to the letter
 
 
 class UpdateRefused(RequestRejected):

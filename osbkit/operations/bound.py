@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 from osbkit.backends.contract import Bound, Endpoint, VolumeMount
 from osbkit.domain import MICROSECONDS, Json
@@ -44,8 +45,7 @@ def answer(bound: Bound, requires: Sequence[str] | None = None, **about: str) ->
     if bound.syslog_drain_url is not None:
         body["syslog_drain_url"] = bound.syslog_drain_url
     if bound.route_service_url is not None:
-        if not bound.route_service_url.startswith("https://"):
-            raise BackendFault("Bound.route_service_url must begin with https://")
+        require_secure(bound.route_service_url)
         body["route_service_url"] = bound.route_service_url
     if requires is not None:
         require_announced(body, requires, about)
@@ -80,6 +80,20 @@ def require_announced(
         if name in body and permission not in requires:
             log.error("bind.not_announced", field=name, requires=permission, **about)
             raise Failed("The service gave more than its offering in the catalog says.")
+
+
+def require_secure(url: str) -> None:
+    """Spec: "route_service_url". Cloud Foundry wants a host behind the https.
+
+    Raises:
+        BackendFault: there is none, or another scheme; without the URL.
+    """
+    try:
+        host = urlsplit(url).hostname
+    except ValueError:
+        host = None
+    if not url.startswith("https://") or not host:
+        raise BackendFault("Bound.route_service_url must be https:// and a host")
 
 
 def require_json(value: Any, what: str) -> None:
@@ -126,6 +140,12 @@ def endpoint_of(endpoint: Endpoint) -> Json:
 
 def mount_of(mount: VolumeMount) -> Json:
     """Spec: "Volume Mounts Object"; `device_type` can only be "shared"."""
+    said = (mount.driver, mount.container_dir, mount.volume_id)
+    if not all(said) or mount.mode not in {"r", "rw"}:
+        raise BackendFault(
+            "a VolumeMount must have a driver, a container_dir, a volume_id and the"
+            ' mode "r" or "rw"'
+        )
     device: Json = {"volume_id": mount.volume_id}
     if mount.mount_config is not None:
         device["mount_config"] = dict(mount.mount_config)

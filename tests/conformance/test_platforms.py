@@ -15,10 +15,12 @@ import asyncio
 import base64
 import gzip
 import hashlib
+import hmac
 import json
 import re
 import socket
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -31,7 +33,7 @@ from jsonschema import Draft4Validator
 from pydantic import BaseModel, Field, SecretStr
 from structlog.testing import CapturingLogger
 
-from osbkit import Bound, Broker, Catalog, Failed, NoParameters
+from osbkit import Bound, Broker, Catalog, Failed, NoParameters, Refused
 from osbkit.backends.scripted import Hold, Progress, ScriptedBackend, fail, succeed
 from osbkit.cli.serve import server_config
 from osbkit.errors import CatalogInvalid, Unavailable
@@ -44,6 +46,7 @@ from osbkit.store.tables import operations as operations_table
 from tests.conformance.broker import (
     MOUNT,
     OFFERINGS,
+    VERBS,
     VERSION,
     Queues,
     backends,
@@ -74,13 +77,16 @@ AUTO, POLLED = ident("queue/auto"), ident("queue/polled")
 HOUSE = "/service_instances/i-1"
 KEY = f"{HOUSE}/service_bindings/b-1"
 UNRESERVED = re.compile(r"[A-Za-z0-9._~-]{1,64}")
-ASYNC_REQUIRED = (
-    "This service plan requires client support for asynchronous service operations."
-)
-CONCURRENCY = (
-    "The Service Broker does not support concurrent requests that mutate the same"
-    " resource."
-)
+SENTENCES = {
+    "AsyncRequired": "This service plan requires client support for asynchronous"
+    " service operations.",
+    "ConcurrencyError": "The Service Broker does not support concurrent requests that"
+    " mutate the same resource.",
+    "RequiresApp": "This service supports generation of credentials through binding an"
+    " application only.",
+    "MaintenanceInfoConflict": "The maintenance information for the requested Service"
+    " Plan has changed.",
+}
 
 
 # --- how a platform asks -------------------------------------------------------------
@@ -123,6 +129,31 @@ async def raw(
     return await broker.http.request(
         method, path, content=content, headers=named, auth=(USER, PASSWORD)
     )
+
+
+CHANGES = ("put", "patch", "bind", "unbind", "delete")
+
+
+async def async_alone(broker: Served, verb: str) -> None:
+    """What there must be before a change of the asynchronous plan is asked for."""
+    if verb != "put":
+        await put(broker, ASYNC, flag=True)
+        await broker.quiet()
+    if verb == "unbind":
+        await bind(broker, ASYNC, flag=True)
+        await broker.quiet()
+
+
+async def without_flag(broker: Served, verb: str) -> httpx.Response:
+    """A change of the asynchronous plan from a client that cannot poll."""
+    asking = {
+        "put": partial(put, broker, ASYNC),
+        "patch": partial(patch, broker, parameters={"size": 2}),
+        "bind": partial(bind, broker, ASYNC),
+        "unbind": partial(unbind, broker, ASYNC),
+        "delete": partial(delete, broker, ASYNC),
+    }
+    return await asking[verb]()
 
 
 async def held(queue: Queues, verb: Any, *, deaf: bool = False) -> Hold:
@@ -261,6 +292,26 @@ async def test_02_an_offering_without_anything_optional_sends_nothing_optional(
     assert (bound.status_code, [*body_of(bound)]) == (201, ["credentials"])
     shown = next(one for one in listed if one["id"] == service)
     assert shown.keys().isdisjoint({"tags", "requires", "metadata", "dashboard_client"})
+    assert (
+        first(shown)
+        .keys()
+        .isdisjoint({"metadata", "maintenance_info", "maximum_polling_duration"})
+    )
+
+
+def test_02_a_null_of_an_author_never_goes_out() -> None:
+    """Cloud Foundry refuses a catalog for `tags: null` and `requires: null`."""
+    optional = ("tags", "requires", "metadata", "dashboard_client", "plan_updateable")
+    of_plans = ("metadata", "free", "bindable", "schemas", "maintenance_info")
+    (made,) = one(lambda made: made.update(dict.fromkeys(optional)))
+    first(made).update(dict.fromkeys(of_plans))
+
+    offer = Broker(
+        catalog=Catalog.from_dict({"services": [made]}), backends={"queue": Queues()}
+    ).offer()
+
+    for minor in (11, 14, 17):
+        assert list(nulls(json.loads(offer.pages.page((2, minor)).plain))) == []
 
 
 # --- 3: versions ----------------------------------------------------------------------
@@ -341,32 +392,66 @@ async def test_03_fields_newer_than_the_client_are_left_out(
 # --- 4: the words of an error ---------------------------------------------------------
 
 
-async def test_04_named_errors_use_the_sentence_of_the_specification(
+def is_named(answer: httpx.Response, code: str) -> None:
+    """422 with one of the four codes, in the specification's own words."""
+    assert is_error(answer, 422, code)["description"] == SENTENCES[code]
+
+
+@pytest.mark.parametrize("verb", CHANGES)
+async def test_04_async_required_is_said_in_the_words_of_the_specification(
+    broker: Served, verb: str
+) -> None:
+    """ERR-08, ASYNC-10. Clients compare code and sentence to the letter."""
+    await async_alone(broker, verb)
+
+    is_named(await without_flag(broker, verb), "AsyncRequired")
+
+
+async def test_04_a_concurrency_error_is_said_in_the_words_of_the_specification(
     broker: Served, queue: Queues
 ) -> None:
-    """ERR-08 to ERR-11, ASYNC-10, CONC-03. Clients compare code and sentence to the
-    letter."""
-    required = is_error(await put(broker, ASYNC), 422, "AsyncRequired")
-    hold = await held(queue, "provision")
+    """ERR-09, CONC-03."""
+    making = await held(queue, "provision")
     await put(broker, ASYNC, flag=True)
-    busy = is_error(
-        await patch(broker, plan_id=ASYNC, flag=True, parameters={"size": 2}),
-        422,
-        "ConcurrencyError",
-    )
-    hold.release()
+    refused = [
+        await patch(broker, flag=True, parameters={"size": 2}),
+        await bind(broker, ASYNC, flag=True),
+    ]
+    making.release()
     await broker.quiet()
-    stale = await patch(
-        broker, plan_id=ASYNC, flag=True, maintenance_info={"version": "9.9.9"}
-    )
-    app, service = ident("app-only/plan"), ident("app-only")
-    await broker.put("i-2", plan=app, service_id=service)
-    no_app = await broker.bind("b-1", "i-2", plan=app, service_id=service)
+    removing = await held(queue, "deprovision")
+    await delete(broker, ASYNC, flag=True)
+    refused += [
+        await put(broker, ASYNC, flag=True),
+        await patch(broker, flag=True, parameters={"size": 2}),
+    ]
+    removing.release()
+    await broker.quiet()
 
-    assert required["description"] == ASYNC_REQUIRED
-    assert busy["description"] == CONCURRENCY
-    is_error(stale, 422, "MaintenanceInfoConflict")
-    is_error(no_app, 422, "RequiresApp")
+    for answer in refused:
+        is_named(answer, "ConcurrencyError")
+
+
+async def test_04_a_missing_app_is_said_in_the_words_of_the_specification(
+    broker: Served,
+) -> None:
+    """ERR-10, BIND-16."""
+    chosen, service = ident("app-only/plan"), ident("app-only")
+    await put(broker, chosen, service)
+
+    is_named(await bind(broker, chosen, service), "RequiresApp")
+
+
+async def test_04_another_version_is_said_in_the_words_of_the_specification(
+    broker: Served,
+) -> None:
+    """ERR-11, MAINT-04, MAINT-05."""
+    stale: Json = {"maintenance_info": {"version": "9.9.9"}}
+    is_named(await put(broker, **stale), "MaintenanceInfoConflict")
+    await put(broker)
+
+    is_named(await patch(broker, **stale), "MaintenanceInfoConflict")
+    is_named(await patch(broker, plan_id=LARGE, **stale), "MaintenanceInfoConflict")
 
 
 WHOLE: Json = {"service_id": QUEUE, "plan_id": SYNC, **BODY}
@@ -410,6 +495,88 @@ async def test_04_what_cannot_be_read_is_400_and_never_an_unnamed_422(
 
     is_error(answer, 400)
     assert queue.calls == []
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        pytest.param("PATCH", HOUSE, b"{", id="patch: no JSON"),
+        pytest.param("PATCH", HOUSE, b"[]", id="patch: no object"),
+        pytest.param("PATCH", HOUSE, b"{}", id="patch: no service_id"),
+        pytest.param("PATCH", HOUSE, {"parameters": []}, id="patch: a list"),
+        pytest.param("PATCH", HOUSE, {"parameters": {"size": 0}}, id="patch: unfit"),
+        pytest.param("PATCH", HOUSE, {"plan_id": "nothing"}, id="patch: no such plan"),
+        pytest.param("PATCH", HOUSE, {"previous_values": 1}, id="patch: a number"),
+        pytest.param("PUT", KEY, b"null", id="bind: null"),
+        pytest.param("PUT", KEY, b"{}", id="bind: no ids"),
+        pytest.param("PUT", KEY, {"plan_id": 1}, id="bind: a number"),
+        pytest.param("PUT", KEY, {"plan_id": LARGE}, id="bind: another plan"),
+        pytest.param("PUT", KEY, {"bind_resource": "app"}, id="bind: a text"),
+        pytest.param("PUT", KEY, {"parameters": {"role": 1}}, id="bind: unfit"),
+        pytest.param("PUT", KEY, {"app_guid": 1}, id="bind: an app that is none"),
+        pytest.param("DELETE", HOUSE, b"", id="delete: no ids"),
+        pytest.param("DELETE", f"{HOUSE}?plan_id={SYNC}", b"", id="delete: one id"),
+        pytest.param("DELETE", KEY, b"", id="unbind: no ids"),
+        pytest.param("DELETE", f"{KEY}?service_id=&plan_id=", b"", id="unbind: empty"),
+    ],
+)
+async def test_04_what_cannot_be_read_of_any_other_change_is_400_as_well(
+    broker: Served, queue: Queues, method: str, path: str, body: Any
+) -> None:
+    """CT-05, UPD-28, BIND-13 to BIND-15, BIND-21, DEPROV-06, DEPROV-07, UNBIND-06,
+    UNBIND-07."""
+    await put(broker)
+    await bind(broker)
+    stored, calls = await broker.everything(), len(queue.calls)
+    whole = {"service_id": QUEUE} | ({"plan_id": SYNC} if method == "PUT" else {})
+    content = body if isinstance(body, bytes) else json.dumps(whole | body).encode()
+    path = path.replace("b-1", "b-2") if method == "PUT" else path
+
+    answer = await raw(broker, method, f"/v2{path}", content)
+
+    is_error(answer, 400)
+    assert await broker.everything() == stored
+    assert len(queue.calls) == calls
+
+
+async def test_04_what_an_author_refuses_of_a_put_is_400_and_of_a_patch_a_422(
+    broker: Served, queue: Queues
+) -> None:
+    """PROV-20, BIND-20, UPD-20. A code that Cloud Foundry does not know makes it clean
+    up after a PUT, and is a refusal like any other of a PATCH."""
+    words = "There is no room for another queue."
+    queue.next("provision", fail(Refused(words)))
+    made = await put(broker)
+    await put(broker)
+    queue.next("bind", fail(Refused(words)))
+    bound = await bind(broker)
+    queue.next("update", fail(Refused(words)))
+    changed = await patch(broker, parameters={"size": 2})
+
+    assert is_error(made, 400)["description"] == words
+    assert is_error(bound, 400)["description"] == words
+    assert is_error(changed, 422, "UpdateRefused")["description"] == words
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", HOUSE), ("GET", KEY), ("PUT", HOUSE), ("PUT", KEY)]
+)
+async def test_04_a_fault_of_the_broker_is_told_in_the_shape_of_the_specification(
+    broker: Served, monkeypatch: pytest.MonkeyPatch, method: str, path: str
+) -> None:
+    """ERR-01, ERR-05. No page of HTML, no trace, no text of the fault."""
+
+    async def broken(*_: Any) -> Any:
+        raise RuntimeError("the password is hunter2")
+
+    await put(broker)
+    for name in ("read", "write"):
+        monkeypatch.setattr(broker.running.house.store, name, broken)
+
+    answer = await soon(raw(broker, method, f"/v2{path}", json.dumps(WHOLE).encode()))
+
+    assert is_error(answer, 500).keys() == {"description"}
+    assert "hunter2" not in answer.text
 
 
 async def test_04_every_refusal_has_a_sentence_and_only_names_that_are_known(
@@ -489,15 +656,25 @@ async def test_05_a_put_with_other_content_is_a_conflict(
     assert len(queue.made("provision")) == 1
 
 
+@pytest.mark.parametrize("running", [False, True], ids=["done", "running"])
 async def test_05_a_bind_with_other_content_is_a_conflict(
-    broker: Served, queue: Queues
+    broker: Served, queue: Queues, running: bool
 ) -> None:
-    """BIND-08, BIND-09, BIND-11."""
-    await put(broker)
-    await bind(broker, app_guid="app")
+    """BIND-08 to BIND-11."""
+    await put(broker, ASYNC, flag=True)
+    await broker.quiet()
+    hold = await held(queue, "bind")
+    asking = partial(bind, broker, ASYNC, flag=True)
+    await asking(app_guid="app")
+    if not running:
+        hold.release()
+        await broker.quiet()
 
-    is_error(await bind(broker, app_guid="other"), 409)
-    is_error(await bind(broker, app_guid="app", parameters={"role": "writer"}), 409)
+    is_error(await asking(app_guid="other"), 409)
+    is_error(await asking(app_guid="app", parameters={"role": "writer"}), 409)
+    hold.release()
+    await broker.quiet()
+    assert (await asking(app_guid="app")).status_code == 200
     assert len(queue.made("bind")) == 1
 
 
@@ -540,6 +717,10 @@ async def test_06_a_delete_repeated_while_it_runs_gets_202_and_the_same_operatio
 
 
 # --- 7: a DELETE wins over a running creation -----------------------------------------
+#
+# That several processes serve one instance after the other, and that a write of an
+# operation that was claimed again changes nothing, is shown on a database of its own
+# in tests/store/test_server.py and tests/store/test_operations.py.
 
 
 async def test_07_a_delete_during_an_asynchronous_creation_is_accepted_and_wins(
@@ -558,6 +739,34 @@ async def test_07_a_delete_during_an_asynchronous_creation_is_accepted_and_wins(
     removed = await broker.poll("i-1", body_of(removal)["operation"])
     assert body_of(removed)["state"] == "succeeded"
     assert queue.left == set()
+
+
+@pytest.mark.parametrize("flag", [True, None], ids=["polled", "inside its request"])
+async def test_07_an_unbind_during_the_binding_is_accepted_and_wins(
+    broker: Served, queue: Queues, flag: bool | None
+) -> None:
+    """UNBIND-10, UNBIND-11. Service Catalog sends it when its PUT has timed out."""
+    chosen = SYNC if flag is None else ASYNC
+    await put(broker, chosen, flag=flag)
+    await broker.quiet()
+    hold = await held(queue, "bind")
+    first = asyncio.create_task(bind(broker, chosen, flag=flag))
+    await soon(hold.entered.wait())
+
+    removal = asyncio.create_task(unbind(broker, chosen, flag=flag))
+    await soon(hold.cancelled.wait())
+    hold.release()
+    removed = await soon(removal)
+    await broker.quiet()
+    left = dict(queue.bindings)
+    again = await bind(broker, chosen, flag=flag)
+    await broker.quiet()
+
+    done = (200, 201) if flag is None else (202, 202)
+    assert (removed.status_code, again.status_code) == done
+    assert (await soon(first)).status_code == (503 if flag is None else 202)
+    assert left == {}
+    assert len(queue.bindings) == 1
 
 
 @pytest.mark.parametrize("deaf", [False, True], ids=["returns", "goes on"])
@@ -615,26 +824,15 @@ def test_08_what_a_request_may_wait_for_stays_below_the_minute_of_a_platform() -
     assert settings.sync_budget <= 10  # SAP Service Manager: 10 s to the headers
 
 
-@pytest.mark.parametrize("verb", ["put", "patch", "bind", "unbind", "delete"])
+@pytest.mark.parametrize("verb", CHANGES)
 async def test_08_a_client_that_cannot_poll_is_refused_before_anything_happens(
     broker: Served, queue: Queues, verb: str
 ) -> None:
     """ASYNC-06, ASYNC-11."""
-    if verb != "put":
-        await put(broker, ASYNC, flag=True)
-        await broker.quiet()
-    if verb == "unbind":
-        await bind(broker, ASYNC, flag=True)
-        await broker.quiet()
+    await async_alone(broker, verb)
     before, made = await broker.everything(), queue.left
 
-    answer = await {
-        "put": partial(put, broker, ASYNC),
-        "patch": partial(patch, broker, parameters={"size": 2}),
-        "bind": partial(bind, broker, ASYNC),
-        "unbind": partial(unbind, broker, ASYNC),
-        "delete": partial(delete, broker, ASYNC),
-    }[verb]()
+    answer = await without_flag(broker, verb)
 
     is_error(answer, 422, "AsyncRequired")
     assert await broker.everything() == before
@@ -763,6 +961,38 @@ async def test_09_an_operation_that_is_not_known_means_the_latest(
     assert (done.status_code, body_of(done)["state"]) == (200, "succeeded")
 
 
+@pytest.mark.parametrize(
+    "query",
+    [
+        pytest.param({}, id="no query at all"),
+        pytest.param({"operation": ""}, id="empty"),
+        pytest.param({"operation": "bind"}, id="invented"),
+        pytest.param({"service_id": "x", "plan_id": "y"}, id="unknown ids"),
+    ],
+)
+async def test_09_polls_of_a_binding_are_answered_alike(
+    broker: Served, queue: Queues, query: dict[str, str]
+) -> None:
+    """BLOP-01, BLOP-06, BLOP-10, BLOP-11."""
+
+    async def polled() -> tuple[int, Any]:
+        answer = await broker.ask("GET", f"{KEY}/last_operation", params=query)
+        return answer.status_code, body_of(answer).get("state")
+
+    await put(broker, ASYNC, flag=True)
+    await broker.quiet()
+    told = []
+    for verb, change in (("bind", bind), ("unbind", unbind)):
+        hold = await held(queue, verb)
+        await change(broker, ASYNC, flag=True)
+        told.append(await polled())
+        hold.release()
+        await broker.quiet()
+        told += [await polled(), await polled()]
+
+    assert told == [(200, "in progress"), *[(200, "succeeded")] * 2] * 2
+
+
 async def test_09_a_stale_token_is_answered_too(broker: Served) -> None:
     old = body_of(await put(broker, ASYNC, flag=True))["operation"]
     await broker.quiet()
@@ -852,6 +1082,25 @@ async def test_11_a_storm_of_polls_and_puts_makes_nothing_twice(
         None,  # came before the first PUT: 404
     }
     assert len(queue.made("provision")) == 1
+
+
+async def test_11_a_poll_costs_a_look_and_no_more(
+    broker: Served, queue: Queues
+) -> None:
+    """It asks no backend, writes nothing, and begins nothing."""
+    hold = await held(queue, "provision")
+    await put(broker, ASYNC, flag=True)
+    await soon(hold.entered.wait())
+    stored, calls = await broker.everything(), len(queue.calls)
+
+    answers = [await broker.poll() for _ in range(10)]
+    after, asked = await broker.everything(), len(queue.calls)
+    hold.release()
+    await broker.quiet()
+
+    assert {answer.status_code for answer in answers} == {200}
+    assert after == stored
+    assert asked == calls
 
 
 async def test_11_a_poll_is_right_whenever_it_comes_after_a_restart_too(
@@ -945,6 +1194,7 @@ IDENTITY = base64.b64encode(b'{"user_id": "u"}').decode()
 @pytest.mark.parametrize(
     "body",
     [
+        pytest.param({}, id="neither parameters nor context"),
         pytest.param({"parameters": None}, id="parameters null"),
         pytest.param({"parameters": {}}, id="parameters empty"),
         pytest.param({"maintenance_info": {}}, id="maintenance_info empty"),
@@ -981,6 +1231,7 @@ async def test_13_a_put_is_taken_as_clients_send_it(broker: Served, body: Json) 
             id="previous values",
         ),
         pytest.param({"previous_values": {"service_id": QUEUE}}, id="no previous plan"),
+        pytest.param({"x-vendor": {"any": None}}, id="unknown field"),
         pytest.param({"maintenance_info": {"version": VERSION}}, id="same version"),
         pytest.param({"maintenance_info": {}}, id="maintenance_info empty"),
     ],
@@ -1015,6 +1266,7 @@ async def test_13_a_patch_that_changes_nothing_is_done(
             {"bind_resource": {"credential_client_id": "c"}}, id="service key"
         ),
         pytest.param({"app_guid": "app"}, id="app at the top only"),
+        pytest.param({"x-vendor": {"any": None}}, id="unknown field"),
         pytest.param({"context": {"platform": "x", "new": [1]}}, id="unknown context"),
     ],
 )
@@ -1033,10 +1285,17 @@ async def test_13_what_a_context_holds_reaches_the_author_whole(
 ) -> None:
     """SAP Service Manager adds fields to it, a signature for instance."""
     context = {"platform": "sapcp", "signature": "s", "tenant": {"id": [1, None]}}
+    other = context | {"signature": "t"}
 
-    await put(broker, context=context)
+    answers = [
+        await put(broker, context=context),
+        await patch(broker, context=other),
+        await bind(broker, context=context),
+    ]
 
-    assert queue.made("provision")[0].request.context == context
+    assert [answer.status_code for answer in answers] == [201, 200, 201]
+    said = [queue.made(verb)[0].request for verb in ("provision", "update", "bind")]
+    assert [request.context for request in said] == [context, other, context]
 
 
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
@@ -1125,6 +1384,33 @@ async def test_14_a_put_with_double_slashes_makes_the_same_instance(
     assert (await put(broker)).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("before", "after"), [("/", ""), ("", "/"), ("/", "/")], ids=["//v2", "…/", "both"]
+)
+async def test_14_slashes_change_no_verb(
+    broker: Served, queue: Queues, before: str, after: str
+) -> None:
+    """Cloud Foundry follows a redirect with its body, Go's client without it."""
+    ids = f"?service_id={QUEUE}&plan_id={SYNC}"
+    body = json.dumps(WHOLE).encode()
+    change = json.dumps({"service_id": QUEUE, "parameters": {"size": 2}}).encode()
+    bound = json.dumps({"service_id": QUEUE, "plan_id": SYNC}).encode()
+    life = [
+        ("PUT", HOUSE, "", body, 201),
+        ("PATCH", HOUSE, "", change, 200),
+        ("PUT", KEY, "", bound, 201),
+        ("DELETE", KEY, ids, b"", 200),
+        ("DELETE", HOUSE, ids, b"", 200),
+    ]
+
+    for method, path, query, content, status in life:
+        url = f"http://broker{before}/v2{path}{after}{query}"
+        answer = await raw(broker, method, url, content)
+        assert answer.status_code == status, (method, answer.text)
+
+    assert [len(queue.made(verb)) for verb in VERBS] == [1] * len(VERBS)
+
+
 async def test_14_brokers_share_a_host_by_path_prefixes(tmp_path: Path) -> None:
     """GEN-02."""
     for prefix in ("/one", "/brokers/two"):
@@ -1191,7 +1477,19 @@ def first(made: Json) -> Json:
         pytest.param(lambda o: o.update(plans=[]), "plans", id="no plan"),
         pytest.param(lambda o: o.pop("bindable"), "bindable", id="bindable left open"),
         pytest.param(lambda o: o.update(tags=["t" * 2049]), "tags", id="long tags"),
+        pytest.param(
+            lambda o: o.update(tags=["t" * 1024] * 2 + ["t"]), "tags", id="many tags"
+        ),
         pytest.param(lambda o: o.update(requires=["root"]), "requires", id="requires"),
+        pytest.param(lambda o: o.update(name=""), "name", id="empty name"),
+        pytest.param(
+            lambda o: first(o).update(name="n" * 64), "name", id="long plan name"
+        ),
+        pytest.param(
+            lambda o: o.update(description="d" * 10_001),
+            "description",
+            id="offering with a long description",
+        ),
         pytest.param(
             lambda o: first(o).update(maintenance_info={"version": "1.0"}),
             "maintenance_info.version",
@@ -1219,6 +1517,29 @@ def first(made: Json) -> Json:
             lambda o: o.update(dashboard_client={"id": "a", "secret": "b"}),
             "dashboard_client.redirect_uri",
             id="dashboard client without redirect_uri",
+        ),
+        pytest.param(
+            lambda o: o.update(
+                dashboard_client={"id": "a", "redirect_uri": "https://a.example"}
+            ),
+            "dashboard_client.secret",
+            id="dashboard client without secret",
+        ),
+        pytest.param(
+            lambda o: o.update(
+                dashboard_client={
+                    "id": "",
+                    "secret": "b",
+                    "redirect_uri": "https://a.example",
+                }
+            ),
+            "dashboard_client.id",
+            id="dashboard client with an empty id",
+        ),
+        pytest.param(
+            lambda o: first(o).update(maximum_polling_duration=1.5),
+            "maximum_polling_duration",
+            id="duration with a fraction",
         ),
         pytest.param(
             lambda o: o.update(metadata={"documentationUrl": 1}),
@@ -1335,7 +1656,11 @@ def test_16_schemas_of_models_are_draft_04() -> None:
     drafts that it does not know, references to elsewhere."""
     schema = awkward()
 
-    Draft4Validator.check_schema(schema)
+    Draft4Validator.check_schema(schema)  # a boolean bound has its number, too
+    assert schema["properties"]["kind"]["enum"] == ["fifo"]
+    ratio = schema["properties"]["ratio"]
+    assert (ratio["minimum"], ratio["maximum"]) == (0, 1)
+    assert ratio["exclusiveMinimum"] is ratio["exclusiveMaximum"] is True
     assert schema["$schema"] == "http://json-schema.org/draft-04/schema#"
     assert len(json.dumps(schema)) <= 64 * 1024
     parts = list(objects(schema))
@@ -1513,20 +1838,42 @@ async def test_18_extras_that_the_offering_does_not_require_never_go_out(
     assert body_of(fetched).keys().isdisjoint(extra)
 
 
-async def test_18_a_route_service_without_tls_never_goes_out(
-    broker: Served, services: dict[str, Queues], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("name", "unfit"),
+    [
+        pytest.param(
+            "route",
+            Bound(route_service_url="http://routes.example/queue"),
+            id="a route service without TLS",
+        ),
+        pytest.param(
+            "route", Bound(route_service_url="https:///queue"), id="… without a host"
+        ),
+        *(
+            pytest.param("volume", Bound(volume_mounts=[incomplete]), id=f"no {field}")
+            for field in ("driver", "container_dir", "volume_id", "mode")
+            for incomplete in [replace(MOUNT, **{field: ""})]  # type: ignore[arg-type]
+        ),
+    ],
+)
+async def test_18_extras_that_are_not_complete_never_go_out(
+    broker: Served,
+    services: dict[str, Queues],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    unfit: Bound,
 ) -> None:
-    """Cloud Foundry takes it for a bad response, and deletes the binding."""
-    service, chosen = ident("route"), ident("route/plan")
-    insecure = Bound(route_service_url="http://routes.example/queue")
-    services["route"].always("bind", succeed(insecure))
+    """CRED-03, VOL-01. Cloud Foundry takes them for a bad response, and deletes the
+    binding."""
+    service, chosen = ident(name), ident(f"{name}/plan")
+    services[name].always("bind", succeed(unfit))
     monkeypatch.setattr(backoff, "delay", lambda *_: 0.0)
     await put(broker, chosen, service)
 
     answer = await bind(broker, chosen, service)
 
     is_error(answer, 500)
-    assert "routes.example" not in answer.text
+    assert ".example" not in answer.text
     is_error(await broker.get_binding(), 404)
 
 
@@ -1549,14 +1896,7 @@ async def test_19_several_credentials_of_one_platform_work_while_they_rotate(
 ) -> None:
     """A rotated Secret is used by the very next call of Service Catalog."""
     file = tmp_path / "credentials.yaml"
-    entries = [
-        {
-            "label": name,
-            "platform": "cluster",
-            "basic": {"user": "cluster", "password_hash": digest(f"{name} password")},
-        }
-        for name in ("old", "new")
-    ]
+    entries = [credential("old password"), credential("new password")]
     file.write_text(json.dumps({"credentials": entries}))
     async with serving(tmp_path, services, catalog(), credentials_file=file) as broker:
         made = await put(broker.of("cluster", "old password"))
@@ -1567,9 +1907,43 @@ async def test_19_several_credentials_of_one_platform_work_while_they_rotate(
     is_error(wrong, 401)
 
 
-def digest(password: str) -> str:
-    """A password as the credentials file keeps random ones."""
-    return "sha256:" + hashlib.sha256(password.encode()).hexdigest()
+def credential(password: str) -> Json:
+    """An entry of the credentials file, its password as random ones are kept."""
+    digest = "sha256:" + hashlib.sha256(password.encode()).hexdigest()
+    return {
+        "label": password.replace(" ", "-"),
+        "platform": "cluster",
+        "basic": {"user": "cluster", "password_hash": digest},
+    }
+
+
+async def test_19_every_secret_is_compared_in_constant_time_whichever_fits(
+    tmp_path: Path, services: dict[str, Queues], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """AUTH-03. What is compared are digests, so that no length tells anything either.
+    For passwords with slow hashes tests/api/test_auth.py counts the checks, of users
+    that there are and of strangers."""
+    compared: list[tuple[Any, Any]] = []
+    compare = hmac.compare_digest
+
+    def counted(one: Any, other: Any) -> bool:
+        compared.append((one, other))
+        return compare(one, other)
+
+    monkeypatch.setattr("osbkit.api.auth.hmac.compare_digest", counted)
+    passwords = [f"password {number}" for number in range(3)]
+    file = tmp_path / "credentials.yaml"
+    file.write_text(json.dumps({"credentials": [*map(credential, passwords)]}))
+
+    async with serving(tmp_path, services, catalog(), credentials_file=file) as broker:
+        told = []
+        for password in (*passwords, "wrong", ""):
+            compared.clear()
+            answer = await broker.of("cluster", password).ask("GET", "/catalog")
+            told.append((answer.status_code, len(compared)))
+            assert {len(each) for pair in compared for each in pair} == {32}
+
+    assert told == [(200, 3)] * 3 + [(401, 3)] * 2
 
 
 @pytest.mark.parametrize(
