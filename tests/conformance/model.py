@@ -249,6 +249,8 @@ class Asked:
             found += self._still_live(operation) if self.late else []
         else:
             found.append(self._ended(operation))
+            if operation.failure is not None and operation.failure.status == 503:
+                found.append(AWAY)  # it need not wait for the end of the roll-back
             if self.late and self.then == "busy":
                 found.append(BUSY)  # both happened at the same moment
         return found
@@ -425,7 +427,8 @@ class Model:
             assert operation is not None
             owed = operation.owed and operation.kind in {"provision", "update", "bind"}
             if asked.began and asked.then == "gives up" and owed and operation.live:
-                operation.fail(AWAY)
+                broken = leaves and operation.kind == "update"
+                operation.fail(error(503, usable=False) if broken else AWAY)
                 self._undo(operation, leaves=leaves)
 
     def clean(self) -> None:

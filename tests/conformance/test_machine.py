@@ -51,9 +51,10 @@ from tests.conformance.model import Asked, Ending, Model
 from tests.conformance.steps import Stepping, stepping
 
 STEPS = int(os.environ.get("MACHINE_STEPS", "10000"))
-SEED = os.environ.get("MACHINE_SEED")
+SEED = 1000 * int(os.environ.get("MACHINE_SEED", "0"))
 RUN = 100  # steps of one sequence
 OPEN = 6  # requests that wait at most
+HELD = 3  # operations that are held at most: each keeps others away
 
 
 class Difference(AssertionError):
@@ -118,11 +119,12 @@ class Whim:
 
     Attributes:
         instance, binding, before: one of those that are there, or any id.
+        bound: one that has bindings, if there is any.
+        as_is: what is there is asked for as it is now.
         stranger: the platform whose instance it is not asks.
         slip: what is wrong with the request; 0 for nothing.
         more: fields that decide nothing, or nothing by themselves.
         maintained: what the request says of maintenance_info.
-        only: what an update is about; "parameters" for most.
         headers: fields of the request that are sent as headers, and `no_flag`.
         ending: of what begins; None holds it inside the service.
         released: of what is held.
@@ -132,6 +134,8 @@ class Whim:
     instance: int
     binding: int
     before: int
+    bound: bool
+    as_is: bool
     stranger: bool
     flag: bool
     plan: str
@@ -144,15 +148,15 @@ class Whim:
     slip: int
     more: Json
     maintained: str
-    only: str
     headers: Json
     ending: Ending | None
     released: Ending
     back: int
 
 
-IDS_EACH = 3
-THERE = 80  # per cent of the requests are about something that is there
+IDS_EACH = 4
+THERE = 88  # per cent of the requests are about something that is there
+NEW = 50  # per cent of the PUTs are not
 GIVEN = {"service_id": "any", "plan_id": "any"}  # hints, but they must be there
 SIZES: list[Json | None] = [{}, {"size": 1}, {"size": 2}, {"size": 1, "color": "red"}]
 CHANGES: list[Json | None] = [{"size": 2}, {"size": None}, {"color": "green"}, {}, None]
@@ -172,7 +176,6 @@ CONTEXTS: list[Json] = [
     {"platform": "cloudfoundry", "organization_guid": "org", "instance_name": "yours"},
     {"platform": "kubernetes", "namespace": "default", "clusterid": "1"},
     {"platform": "sapcp", "signature": "c2ln", "instance_name": "mine"},
-    {},
 ]
 MORE: list[Json] = [
     *({"context": context} for context in CONTEXTS),
@@ -188,15 +191,16 @@ USERS = [None, None, "cloudfoundry eyJ1c2VyX2lkIjogInVzZXIifQ==", "kubernetes", 
 NO_FLAGS = [None, None, "false", "maybe", "True", ""]
 
 
-def whim(number: int) -> Whim:
-    """The whim of a number: close numbers have nothing in common."""
-    chance = Random(number)
+def whim_of(chance: Random) -> Whim:
+    """A whim."""
     pick = chance.choice
     return Whim(
         instance=chance.randrange(100),
         binding=chance.randrange(100),
         before=chance.randrange(100),
-        stranger=chance.random() < 0.1,
+        bound=False,
+        as_is=chance.random() < 0.5,
+        stranger=chance.random() < 0.06,
         flag=chance.random() < 0.7,
         plan=pick([*PLANS, "sync", "async", "auto"]),
         other_plan=pick([None] * 8 + [*PLANS]),
@@ -208,20 +212,19 @@ def whim(number: int) -> Whim:
         slip=chance.randrange(1, 1000) if chance.random() < 0.15 else 0,
         more=pick(MORE),
         maintained=pick(MAINTAINED),
-        only=pick(["parameters"] * 6 + ["context", "maintenance_info", "nothing"]),
         headers={
             "version": pick(NO_VERSIONS if chance.random() < 0.02 else VERSIONS),
             "identity": pick(IDENTITIES),
             "user": pick(USERS),
             "no_flag": pick(NO_FLAGS),
         },
-        ending=pick([None] * 8 + [Ending.WELL] * 8 + list(Ending)),
+        ending=pick([None] * 6 + [Ending.WELL] * 9 + list(Ending)),
         released=pick([Ending.WELL] * 6 + list(Ending)),
         back=chance.randrange(-2, 6),
     )
 
 
-whims = st.integers(0, 2**64 - 1).map(whim)
+numbers = st.integers(0, 2**64 - 1)
 
 # --- what is wrong with a request -------------------------------------------------
 
@@ -360,6 +363,7 @@ class Machine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.number = self.scene.number()
+        self.salt = self.turn = 0
         self.model = Model(self.broker.versions)
         self.sent: list[Request] = []
         self.open: dict[asyncio.Task[httpx.Response], Asked] = {}
@@ -375,12 +379,23 @@ class Machine(RuleBasedStateMachine):
         """Whether one more request may have to wait."""
         return len(self.open) < OPEN
 
+    def there(self, least: int = 1) -> bool:
+        """Whether instances are there; now and then it does not matter."""
+        found = [one for one in self.model.instances.values() if one.state == "ready"]
+        return len(found) >= least or self.turn % 5 == 0
+
     # --- requests -----------------------------------------------------------------
 
-    @initialize(first=whims, second=whims)
-    def begin(self, first: Whim, second: Whim) -> None:
+    def whim(self, number: int) -> Whim:
+        """The whim of a number; never the same twice, though numbers often are."""
+        self.turn += 1
+        return whim_of(Random(f"{self.salt} {self.turn} {number}"))
+
+    @initialize(salt=numbers)
+    def begin(self, salt: int) -> None:
         """Two instances to begin with, and a binding of each."""
-        for number, each in enumerate((first, second)):
+        self.salt = salt
+        for number, each in enumerate((self.whim(0), self.whim(0))):
             smooth = replace(
                 each,
                 instance=THERE + number,
@@ -388,6 +403,7 @@ class Machine(RuleBasedStateMachine):
                 stranger=False,
                 flag=True,
                 slip=0,
+                as_is=False,
                 maintained="not",
                 headers={},
                 ending=each.ending if number else Ending.WELL,
@@ -396,15 +412,17 @@ class Machine(RuleBasedStateMachine):
             self.put_binding(smooth)
 
     @precondition(lambda self: self.patient)
-    @rule(whim=whims)
-    def provision(self, whim: Whim) -> None:
+    @rule(number=numbers)
+    def provision(self, number: int) -> None:
         """PUT of an instance."""
-        self.put(whim)
+        whim = self.whim(number)
+        self.put(replace(whim, instance=whim.instance + THERE - NEW))
 
     @precondition(lambda self: self.patient)
-    @rule(whim=whims)
-    def repeat(self, whim: Whim) -> None:
+    @rule(number=numbers)
+    def repeat(self, number: int) -> None:
         """One of the last requests again: to the letter, nearly, with another flag."""
+        whim = self.whim(number)
         if not self.sent:
             return
         again = self.sent[-1 - max(0, whim.back) % len(self.sent)]
@@ -415,51 +433,68 @@ class Machine(RuleBasedStateMachine):
             again = replace(again, body=body)
         self.send(again, whim.ending)
 
-    @precondition(lambda self: self.patient)
-    @rule(whim=whims)
-    def update(self, whim: Whim) -> None:
-        """PATCH."""
-        plan = self.plan_of(whim)
-        body: Json = {"service_id": plan.offering}
-        match whim.only:
-            case "parameters":
-                plan = PLANS.get(whim.other_plan or "", plan)
-                body |= {"parameters": whim.change, **whim.more}
-                body |= self.maintained(whim, plan)
-                if whim.other_plan is not None:
-                    body["plan_id"] = whim.other_plan
-            case "context":
-                body["context"] = CONTEXTS[whim.binding % len(CONTEXTS)]
-            case "maintenance_info":
-                body |= self.maintained(replace(whim, maintained="right"), plan)
+    @precondition(lambda self: self.patient and self.there())
+    @rule(number=numbers)
+    def update(self, number: int) -> None:
+        """PATCH of parameters, or to another plan, or both."""
+        whim = self.whim(number)
+        plan = PLANS.get(whim.other_plan or "", self.plan_of(whim))
+        body: Json = {
+            "service_id": self.plan_of(whim).offering,
+            "parameters": whim.change,
+            **whim.more,
+            **self.maintained(whim, plan),
+        }
+        if whim.other_plan is not None:
+            body["plan_id"] = whim.other_plan
         self.ask("update", whim, body, wrongly="update")
 
-    @precondition(lambda self: self.patient)
-    @rule(whim=whims)
-    def deprovision(self, whim: Whim) -> None:
+    @precondition(lambda self: self.patient and self.there())
+    @rule(number=numbers)
+    def update_by_itself(self, number: int) -> None:
+        """PATCH of nothing but a context, or maintenance_info."""
+        whim = self.whim(number)
+        plan = self.plan_of(whim)
+        body: Json = {"service_id": plan.offering}
+        if whim.as_is:
+            body["context"] = CONTEXTS[whim.before % len(CONTEXTS)]
+        else:
+            body |= self.maintained(replace(whim, maintained="right"), plan)
+        self.ask("update", whim, body, wrongly="update")
+
+    @precondition(lambda self: self.patient and self.turn % 3 == 0 and self.there(2))
+    @rule(number=numbers)
+    def deprovision(self, number: int) -> None:
         """DELETE of an instance."""
+        whim = self.whim(number)
         self.ask("deprovision", whim, GIVEN, wrongly="remove")
 
-    @rule(whim=whims)
-    def fetch(self, whim: Whim) -> None:
+    @precondition(lambda self: self.there())
+    @rule(number=numbers)
+    def fetch(self, number: int) -> None:
         """GET of an instance."""
+        whim = self.whim(number)
         self.ask("fetch", whim, GIVEN if whim.slip else {})
 
-    @rule(whim=whims)
-    def poll(self, whim: Whim) -> None:
+    @precondition(lambda self: self.there())
+    @rule(number=numbers)
+    def poll(self, number: int) -> None:
         """Last operation of an instance."""
+        whim = self.whim(number)
         self.ask("poll", whim, self.token(whim))
 
-    @precondition(lambda self: self.patient)
-    @rule(whim=whims)
-    def bind(self, whim: Whim) -> None:
+    @precondition(lambda self: self.patient and self.there())
+    @rule(number=numbers)
+    def bind(self, number: int) -> None:
         """PUT of a binding."""
-        self.put_binding(whim)
+        whim = self.whim(number)
+        self.put_binding(replace(whim, binding=whim.binding + THERE - NEW))
 
-    @precondition(lambda self: self.patient)
-    @rule(whim=whims)
-    def rotate(self, whim: Whim) -> None:
+    @precondition(lambda self: self.patient and self.there())
+    @rule(number=numbers)
+    def rotate(self, number: int) -> None:
         """PUT of a binding that succeeds another."""
+        whim = replace(self.whim(number), bound=True)
         before = self.binding(replace(whim, binding=whim.before))
         body: Json = {"predecessor_binding_id": before}
         if whim.flag:
@@ -468,34 +503,43 @@ class Machine(RuleBasedStateMachine):
         fresh = replace(whim, binding=THERE + whim.binding % IDS_EACH)
         self.ask("bind", fresh, body | whim.more, wrongly="rotate", of_binding=True)
 
-    @precondition(lambda self: self.patient)
-    @rule(whim=whims)
-    def unbind(self, whim: Whim) -> None:
+    @precondition(lambda self: self.patient and self.turn % 2 == 0)
+    @rule(number=numbers)
+    def unbind(self, number: int) -> None:
         """DELETE of a binding."""
+        whim = replace(self.whim(number), bound=True)
         self.ask("unbind", whim, GIVEN, wrongly="remove", of_binding=True)
 
-    @rule(whim=whims)
-    def fetch_binding(self, whim: Whim) -> None:
+    @precondition(lambda self: self.there())
+    @rule(number=numbers)
+    def fetch_binding(self, number: int) -> None:
         """GET of a binding."""
+        whim = replace(self.whim(number), bound=True)
         hints = GIVEN if whim.slip else {}
         self.ask("fetch_binding", whim, hints, of_binding=True)
 
-    @rule(whim=whims)
-    def poll_binding(self, whim: Whim) -> None:
+    @precondition(lambda self: self.there())
+    @rule(number=numbers)
+    def poll_binding(self, number: int) -> None:
         """Last operation of a binding."""
+        whim = replace(self.whim(number), bound=True)
         self.ask("poll_binding", whim, self.token(whim), of_binding=True)
 
     # --- what happens besides -----------------------------------------------------
 
     @precondition(lambda self: self.broker.steps.inside)
-    @rule(whim=whims)
-    def release(self, whim: Whim) -> None:
+    @rule(number=numbers)
+    def release(self, number: int) -> None:
         """An operation ends well or badly."""
+        whim = self.whim(number)
         keys = list(self.broker.steps.held)
-        key = keys[whim.instance % len(keys)]
+        self.let_go(keys[whim.instance % len(keys)], whim.released)
+
+    def let_go(self, key: spec.Key, wished: Ending) -> None:
+        """End what is held for a resource."""
         operation = self.model.operation(key)
         plan = operation.instance.plan
-        ending = spec.possible(operation.kind, plan, whim.released)
+        ending = spec.possible(operation.kind, plan, wished)
         note(f"# {operation.kind} of {key}: {ending}")
         self.model.end(operation, ending)
         self.do(self.broker.release(key, ending))
@@ -516,9 +560,10 @@ class Machine(RuleBasedStateMachine):
         self.do(self.broker.clean(well=well))
 
     @precondition(lambda self: not self.open)
-    @rule(whim=whims)
-    def move_on(self, whim: Whim) -> None:
+    @rule(number=numbers)
+    def move_on(self, number: int) -> None:
         """The catalog has a newer maintenance_info of a plan."""
+        whim = self.whim(number)
         name = whim.plan
         if whim.back < 0 and PLANS[name].version is not None:
             version = f"1.{self.scene.number()}.0"
@@ -530,16 +575,18 @@ class Machine(RuleBasedStateMachine):
 
     def instance(self, whim: Whim) -> str:
         """An instance id of this sequence."""
-        there = [one.id for one in self.model.instances.values() if one.busy_or_there]
+        there = [one for one in self.model.instances.values() if one.busy_or_there]
+        if whim.bound:
+            bound = [one for one in there if any(living(one))]
+            there = bound or there
         if whim.instance < THERE and there:
-            return there[whim.instance % len(there)]
+            return there[whim.instance % len(there)].id
         return f"{self.number}-i{whim.instance % IDS_EACH}"
 
     def binding(self, whim: Whim) -> str:
         """A binding id likewise."""
         found = self.model.instances.get(self.instance(whim))
-        every = {} if found is None else found.bindings
-        there = [one.id for one in every.values() if one.busy_or_there]
+        there = [] if found is None else [one.id for one in living(found)]
         if whim.binding < THERE and there:
             return there[whim.binding % len(there)]
         return f"b{whim.binding % IDS_EACH}"
@@ -562,6 +609,10 @@ class Machine(RuleBasedStateMachine):
         if whim.back < 0:
             return GIVEN | {"operation": ("", SECRET)[whim.flag]} if whim.slip else {}
         tokens = list(self.model.tokens)
+        if whim.as_is:
+            mine = (self.instance(whim), self.binding(whim) if whim.bound else None)
+            known = self.model.tokens
+            tokens = [one for one in tokens if known[one].key == mine]
         found = whim.back < len(tokens)
         return {"operation": tokens[-1 - whim.back]} if found else {}
 
@@ -586,9 +637,11 @@ class Machine(RuleBasedStateMachine):
             "organization_guid": whim.org,
             "space_guid": "space",
             "parameters": whim.parameters,
-            **whim.more,
-            **self.maintained(whim, PLANS[whim.plan]),
         }
+        found = self.model.instances.get(self.instance(whim))
+        if found is not None and whim.as_is:
+            body = {name: found.asked[name] for name in spec.NAMES}
+        body |= whim.more | self.maintained(whim, PLANS[str(body["plan_id"])])
         self.ask("provision", whim, body, wrongly="provision")
 
     def put_binding(self, whim: Whim) -> None:
@@ -601,6 +654,12 @@ class Machine(RuleBasedStateMachine):
             **whim.bound_to,
             **whim.more,
         }
+        instance = self.model.instances.get(self.instance(whim))
+        found = instance and instance.bindings.get(self.binding(whim))
+        if found is not None and whim.as_is:
+            asked = found.asked
+            body["parameters"] = asked["parameters"]
+            body["bind_resource"] = {"app_guid": asked["app"], "route": asked["route"]}
         self.ask("bind", whim, body, wrongly="bind", of_binding=True)
 
     def ask(
@@ -637,6 +696,8 @@ class Machine(RuleBasedStateMachine):
     def send(self, request: Request, ending: Ending | None) -> None:
         """Send a request; what it begins ends at once unless it is held."""
         self.broken = True  # until the answer is judged
+        if ending is None and self.broker.steps.inside >= HELD:
+            ending = Ending.WELL
         note(f"# {request} {ending}")
         asked = self.model.ask(request)
         if asked.operation is not None and asked.began and ending is not None:
@@ -707,7 +768,7 @@ class Machine(RuleBasedStateMachine):
     def finish(self) -> None:
         """The end of a sequence that found no difference."""
         while self.broker.steps.inside:
-            self.release(replace(whim(0), released=Ending.WELL))
+            self.let_go(next(iter(self.broker.steps.held)), Ending.WELL)
         for instance in list(self.model.instances.values()):
             request = Request(
                 verb="deprovision",
@@ -727,31 +788,38 @@ class Machine(RuleBasedStateMachine):
         self.broken = False
 
 
+def living(instance: spec.Instance) -> Iterator[spec.Binding]:
+    """The bindings that are there, or that something runs on."""
+    return (one for one in instance.bindings.values() if one.busy_or_there)
+
+
 CHANGING = frozenset({"provision", "update", "deprovision", "bind", "unbind"})
 
 
 def drive(scene: Scene, steps: int) -> None:
-    """Run sequences of RUN steps, `steps` in all.
+    """Run sequences of at most RUN steps, `steps` in all.
 
     Raises:
         Difference: found in one of them.
     """
-    machine: Any = type("Sequences", (Machine,), {"scene": scene})
-    if SEED is not None:
-        machine = seed(int(SEED))(machine)
-    run_state_machine_as_test(
-        machine,
-        settings=settings(
-            max_examples=steps // RUN * 5 // 4,  # some are shorter
-            stateful_step_count=RUN,
-            derandomize=SEED is None,
-            database=None,
-            deadline=None,
-            phases=[Phase.generate],  # to look for a shorter one takes minutes
-            report_multiple_bugs=False,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+    for round_ in count():
+        machine: Any = seed(SEED + round_)(
+            type("Sequences", (Machine,), {"scene": scene})
+        )
+        run_state_machine_as_test(
+            machine,
+            settings=settings(
+                max_examples=min(50, (steps - scene.steps) // RUN + 1),
+                stateful_step_count=RUN,
+                database=None,
+                deadline=None,
+                phases=[Phase.generate],  # to look for a shorter one takes minutes
+                report_multiple_bugs=False,
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
+        if scene.steps >= steps:
+            return
 
 
 @pytest.fixture
