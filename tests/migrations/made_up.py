@@ -16,6 +16,7 @@ NEWER = "9001"
 NEWEST = "9002"
 REVISION = '''"""A revision of a version to come."""
 
+import sqlalchemy as sa
 from alembic import op
 
 from osbkit.store.migrate import keeps_running
@@ -26,6 +27,8 @@ down_revision = "{before}"
 
 def upgrade() -> None:
     keeps_running(op, oldest="{oldest}")
+    op.create_table("made_up_{revision}", sa.Column("name", sa.Text))
+    op.add_column("operations", sa.Column("made_up_{revision}", sa.Text))
 '''
 
 

@@ -43,7 +43,12 @@ class Server:
     Args:
         folder: two servers on one folder share the database.
         runner: which command serves.
+
+    Attributes:
+        cwd: where the process is started.
     """
+
+    cwd = ROOT
 
     def __init__(self, folder: Path, runner: Runner = "uvicorn") -> None:
         self.folder = folder
@@ -73,7 +78,7 @@ class Server:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command(),
-                cwd=ROOT,
+                cwd=self.cwd,
                 env=self._environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
