@@ -6,6 +6,7 @@ serves by itself. Versions to come are made up (`tests.migrations.made_up`).
 
 import asyncio
 import base64
+import time
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,10 @@ from osbkit.errors import DatabaseUnusable, SettingsInvalid
 from osbkit.store import migrate, upgraded
 from osbkit.store.address import Server
 from tests import servers
+from tests.flows.crash.server import until as wait_until
 from tests.flows.serving import SYNC, Served, body_of, is_error, serving, soon, until
 from tests.migrations.made_up import NEWER, Log, future
+from tests.migrations.versions import TODAY, Version
 
 KEYS = SecretStr("test:" + base64.b64encode(bytes(32)).decode())
 kinds = pytest.mark.parametrize("kind", servers.KINDS)
@@ -284,3 +287,29 @@ async def test_backend_that_cannot_be_opened_late_is_tried_again(tmp_path, looks
         "broker.started",
     ]
     assert backend.told == ["opened", "closed"]
+
+
+@pytest.mark.slow
+def test_waiting_process_serves_after_the_upgrade_and_ends_at_once_before_it(tmp_path):
+    url = servers.fresh("postgresql")
+    waiting = Version(TODAY, tmp_path, url)
+    told = Version(TODAY, tmp_path, url)
+    told.log = tmp_path / "told.log"
+    for one in (waiting, told):
+        one.spawn()
+    try:
+        for one in (waiting, told):
+            wait_until(one.alive, "it is alive")
+            assert not one.ready()
+        began = time.monotonic()
+        told.terminate()
+        took = time.monotonic() - began
+        migrate.upgrade(url)
+        wait_until(waiting.ready, "it serves by itself")
+    finally:
+        waiting.close()
+        told.close()
+
+    assert took < 15, "far less than what the server gives open requests"
+    assert len(waiting.events("schema.behind")) == 1
+    assert [one["event"] for one in told.events("broker.started")] == []

@@ -15,6 +15,7 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
+import httpx
 import sqlalchemy as sa
 
 from osbkit.store.address import file_of, server_of
@@ -43,6 +44,13 @@ class Version(Server):
         self.database = url
         self.cwd = folder  # Python looks there first, so not where today's code is
         self._code = [ROOT] if version == TODAY else [unpacked(version, folder), ROOT]
+
+    def alive(self) -> bool:
+        """What `/health/live` says."""
+        try:
+            return self.http.get(f"{self.url}/health/live").status_code == 200
+        except httpx.TransportError:
+            return False
 
     def _environment(self) -> Mapping[str, str]:
         return {
