@@ -44,6 +44,7 @@ class CloudBackend(ServiceBackend):
             return number
 
         number = await run.step("reserve", reserve)
+        await self._call("look", request, run)
         await self._call("create", request, run)
         await run.progress("It is there, and gets its values.", percent=50)
         await self._call(
@@ -52,7 +53,7 @@ class CloudBackend(ServiceBackend):
         return {"number": number}
 
     async def update(self, request: UpdateRequest, run: Run) -> Facts | None:
-        await self._call("reserve", request, run)
+        await self._call("look", request, run)
         await self._call(
             "configure", request, run, values=request.parameters.model_dump()
         )
@@ -62,7 +63,7 @@ class CloudBackend(ServiceBackend):
         await self._call("delete", request, run)
 
     async def bind(self, request: BindRequest, run: Run) -> Bound:
-        await self._call("reserve", request, run, binding_id=request.binding_id)
+        await self._call("look", request, run, binding_id=request.binding_id)
         password = run.secret("password")
         await self._call(
             "grant",

@@ -31,6 +31,7 @@ from tests.chaos.lines import Json, ask
 from tests.chaos.platforms import KINDS, Platform, World
 from tests.chaos.processes import Member, Nursery
 from tests.chaos.proxy import CUT, Proxy
+from tests.chaos.scenes import Stage
 from tests.chaos.wire import Client, NoAnswer
 
 KEYS = "chaos:" + base64.b64encode(bytes(range(32))).decode()
@@ -44,6 +45,7 @@ class Options:
 
     Attributes:
         at_once: lifecycles side by side.
+        scenes: batches of `scenes`; none where there is one process only.
         faults: False for a run in which nothing goes wrong.
         plant: a fault of `plants`.
         keep: where ledger and logs stay; None removes them.
@@ -56,6 +58,7 @@ class Options:
     replicas: int = 3
     workers: int = 0
     at_once: int = 40
+    scenes: int = 3
     faults: bool = True
     plant: str = ""
     keep: Path | None = None
@@ -216,9 +219,10 @@ class Run:
         await ask(self.cloud, {"verb": "rates", "rates": cloud.RATES})
         proxy.cuts = CUT
         striking = asyncio.create_task(faults.go_on())
-        going = asyncio.create_task(self._all(self.lifecycles))
+        stage = Stage(world, self.members, self.cloud)
+        going = asyncio.create_task(self._everything(stage))
         try:
-            await self._until_few_are_left(going)
+            await self._until_few_are_left(going, stage)
         finally:
             striking.cancel()
             await asyncio.wait({striking})
@@ -233,8 +237,17 @@ class Run:
             await asyncio.wait({going})
         else:
             going.result()
+        self.lifecycles += stage.acts
+        self.report.faults += stage.counts
         await self._settled()
         return calmed
+
+    async def _everything(self, stage: Stage) -> None:
+        """Lifecycles and scenes, side by side; scenes need more than one process."""
+        batches = self.options.scenes if len(self.members) > 1 else 0
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._all(self.lifecycles[:]))
+            group.create_task(stage.play(batches))
 
     async def _all(self, lifecycles: list[Platform]) -> None:
         room = asyncio.Semaphore(self.options.at_once)
@@ -247,11 +260,14 @@ class Run:
             for lifecycle in lifecycles:
                 group.create_task(one(lifecycle))
 
-    async def _until_few_are_left(self, going: "asyncio.Task[None]") -> None:
+    async def _until_few_are_left(
+        self, going: "asyncio.Task[None]", stage: Stage
+    ) -> None:
         """The last ones come to their end in peace, or a storm would never end."""
         few = self.options.at_once // 2
         while not going.done():
-            if sum(not one.done for one in self.lifecycles) <= few:
+            left = sum(not one.done for one in self.lifecycles)
+            if left <= few and not stage.left:
                 return
             await asyncio.sleep(0.1)
 

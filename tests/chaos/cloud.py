@@ -5,6 +5,7 @@
 It holds things by name: instances, and credentials of bindings. Every effect is one
 line of the ledger: when, what, under which name, asked for by which process.
 
+    look                               whether it is there
     reserve                            a number, and nothing else
     create, configure, delete          an instance; configure needs it to be there
     grant, revoke                      a credential
@@ -22,8 +23,9 @@ Faults, by `Rates`, drawn from the seed and the call, so the same in every run:
     failed    the same, for good
     refused   the same, the user's fault
 
-`script` says for one instance what comes instead: which calls are held after their
-effect until `release`, and which fail. `reached` waits for a held call.
+`script` says for one instance what comes instead, by verb and call: "hold" has its
+effect and is answered after `release`, "failed" fails, "hold failed" does both, "go" is
+an ordinary one. `reached` tells which calls are held.
 """
 
 import asyncio
@@ -117,12 +119,13 @@ class Cloud:
                 await asyncio.sleep(SLOW)
             elif fault == "late" and wait < LATEST / 2:
                 await asyncio.sleep(wait)
-            if scripted == "failed" or fault in {"passing", "failed", "refused"}:
-                error = "failed" if scripted else fault
-                self._note(str(error), asked)
-                return {"error": error}
-            told = self._effect(verb, name, asked)
-        if scripted == "hold":
+            failing = scripted in {"failed", "hold failed"}
+            if failing or fault in {"passing", "failed", "refused"}:
+                told: Json = {"error": "failed" if failing else fault}
+                self._note(str(told["error"]), asked)
+            else:
+                told = self._effect(verb, name, asked)
+        if scripted in {"hold", "hold failed"}:
             await self._hold(asked)
         if fault == "late" and wait >= LATEST / 2:
             await asyncio.sleep(wait)
@@ -211,7 +214,7 @@ class Cloud:
         await held.wait()
 
     async def on_script(self, asked: Json) -> Json:
-        """Steps by verb: "hold", "failed" or "go", one a call."""
+        """Steps by verb, one a call."""
         self._scripts[asked["instance_id"]] = asked["steps"]
         return {}
 
