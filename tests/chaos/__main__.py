@@ -57,7 +57,7 @@ def lines(report: Report) -> list[str]:
 
     rows = [
         ("run", f"{where}, seed {options.seed}"),
-        ("lifecycles", f"{options.lifecycles}, {report.held} instances held at the end"),
+        ("lifecycles", f"{options.lifecycles}, {report.held} held at the end"),
         ("requests", f"{report.requests.total()}: {told(report.requests)}"),
         ("operations", told(report.operations)),
         ("faults", f"{report.faults.total()}: {told(report.faults)}"),

@@ -15,10 +15,10 @@ if _skew := float(os.environ.get("CHAOS_SKEW", "0")):
     time.time = lambda: _time() + _skew
     time.time_ns = lambda: _time_ns() + _ahead
 
-from osbkit import Broker, Catalog  # noqa: E402 (the clock first)
-from tests.chaos import plants, scale  # noqa: E402
-from tests.chaos.backend import CloudBackend  # noqa: E402
-from tests.chaos.offers import CATALOG, OFFERING  # noqa: E402
+from osbkit import Broker, Catalog
+from tests.chaos import plants, scale
+from tests.chaos.backend import CloudBackend
+from tests.chaos.offers import CATALOG, OFFERING
 
 scale.shrink()
 plants.plant(os.environ.get("CHAOS_PLANT", ""))

@@ -37,6 +37,7 @@ from tests.chaos.wire import Client, NoAnswer
 KEYS = "chaos:" + base64.b64encode(bytes(range(32))).decode()
 CALM = 90.0
 READY = 60.0
+CULPRITS = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -311,21 +312,18 @@ class Run:
                 report.operations["claimed again"] += row["attempt"] > 1
                 report.operations["halted"] += bool(row["stop_asked"])
         known = {one.id: one for one in self.lifecycles}
-        for finding in report.findings[:200]:
-            if len(report.timelines) < 3 and finding.instance_id not in report.timelines:
-                report.timelines[finding.instance_id] = judge.timeline(
-                    finding.instance_id,
-                    known.get(finding.instance_id),
-                    store,
-                    self.ledger,
-                )
+        culprits = dict.fromkeys(one.instance_id for one in report.findings)
+        for instance_id in tuple(culprits)[:CULPRITS]:
+            report.timelines[instance_id] = judge.timeline(
+                instance_id, known.get(instance_id), store, self.ledger
+            )
 
 
 async def _shown(client: Client, one: Platform) -> Json | None:
     """The parameters as GET tells them."""
     for _ in range(platforms.TRIES):
         with contextlib.suppress(NoAnswer):
-            answer = await client.ask("GET", one.path, timeout=20)
+            answer = await client.ask("GET", one.path, within=20)
             if answer.status < 500:
                 found: Json | None = answer.body.get("parameters")
                 return found if answer.status == 200 else None

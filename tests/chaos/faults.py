@@ -14,6 +14,8 @@ import asyncio
 import random
 import signal
 from collections import Counter
+from collections.abc import Coroutine
+from typing import Any
 
 from tests.chaos import scale
 from tests.chaos.processes import Member
@@ -54,8 +56,8 @@ class Faults:
             else:
                 self._strike()
 
-    def _begin(self, work: object) -> None:
-        task = asyncio.ensure_future(work)  # type: ignore[arg-type]
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

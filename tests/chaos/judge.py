@@ -83,8 +83,9 @@ class Store:
 def open_operations(engine: sa.Engine) -> int:
     """How many have not ended."""
     count = sa.select(sa.func.count()).select_from(tables.operations)
+    still = count.where(tables.operations.c.ended_at.is_(None))
     with engine.connect() as db:
-        return db.execute(count.where(tables.operations.c.ended_at.is_(None))).scalar_one()
+        return db.execute(still).scalar_one()
 
 
 def judge(
@@ -137,9 +138,9 @@ def _of_one(
         yield from _present(lifecycle, state, instances, shown)
     else:
         if instances:
-            yield "orphaned", f"the cloud has {instances[0]['name']}, no platform holds it"
+            yield "orphaned", f"the cloud has {instances[0]['name']}, no platform does"
         if state in {"ready", "making"}:
-            yield "orphaned", f"the store says {state}, no platform holds it"
+            yield "orphaned", f"the store says {state}, no platform has it"
     yield from _bindings(lifecycle, store.bindings.get(lifecycle.id, {}), credentials)
 
 
@@ -181,10 +182,11 @@ def _bindings(
         if right not in there:
             what = "others" if there else "none"
             yield "lost", f"binding {binding_id}: the cloud has {what}"
-        if states.get(binding_id) != "ready":
-            yield "lost", f"binding {binding_id}: the store says {states.get(binding_id)}"
+        state = states.get(binding_id)
+        if state != "ready":
+            yield "lost", f"binding {binding_id}: the store says {state}"
     for binding_id, left in by_binding.items():
-        yield "orphaned", f"credential {left[0]['name']} of binding {binding_id} is alive"
+        yield "orphaned", f"binding {binding_id}: {left[0]['name']} is alive"
     for binding_id, state in states.items():
         if state in {"ready", "making"} and binding_id not in held:
             yield "orphaned", f"binding {binding_id}: the store says {state}"

@@ -1,7 +1,7 @@
 """Faults put into osbkit on purpose: a run that does not find them proves nothing.
 
-    no-fence   a runner that lost its claim writes all the same
-    no-sweep   what a halted or lost call made too late is left where it is
+no-fence   a runner that lost its claim writes all the same
+no-sweep   what a halted or lost call made too late is left where it is
 """
 
 from collections.abc import Callable

@@ -19,7 +19,6 @@ import random
 import time
 import uuid
 from collections import Counter
-
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +29,8 @@ FLAG = {"accepts_incomplete": "true"}
 TRIES = 8
 
 Body = dict[str, Any]
+Query = dict[str, str]
+NO_QUERY: Query = {}
 
 
 @dataclass
@@ -110,7 +111,7 @@ class Platform:
         await asyncio.sleep(seconds * self.rng.uniform(0.5, 1.5))
 
     async def ask(
-        self, method: str, path: str, body: Body | None = None, **query: str
+        self, method: str, path: str, body: Body | None = None, query: Query = NO_QUERY
     ) -> Answer:
         """One request, written down. Raises NoAnswer."""
         short = path.removeprefix("/v2/service_instances/")
@@ -118,7 +119,7 @@ class Platform:
         flag = "+" if "accepts_incomplete" in query else ""
         try:
             answer = await self.client.ask(
-                method, path, body, timeout=self.timeout, **query
+                method, path, body, query, within=self.timeout
             )
         except NoAnswer as none:
             self.note(f"{method}{flag} {short} → {none}")
@@ -158,7 +159,7 @@ class Platform:
                 await self._bind_some()
             await self.pause(0.1)
         for binding_id in tuple(self.held.bindings):
-            if not stays and not untidy or rng.random() < 0.3:
+            if (not stays and not untidy) or rng.random() < 0.3:
                 await self.unbind(binding_id)
         if not stays:
             await self.deprovision()
@@ -207,7 +208,7 @@ class Platform:
         wait = 0.1
         while True:
             try:
-                answer = await self.ask("DELETE", path, **query)
+                answer = await self.ask("DELETE", path, None, query)
             except NoAnswer:
                 await self.pause(wait)
                 wait = min(2.0, wait * 2)
@@ -233,8 +234,8 @@ class Platform:
                 answer = await self.ask(
                     "GET",
                     f"{path}/last_operation",
-                    **self.ids,
-                    **({"operation": operation} if operation else {}),
+                    None,
+                    self.ids | ({"operation": operation} if operation else {}),
                 )
             except NoAnswer:
                 continue
@@ -268,7 +269,7 @@ class CloudFoundry(Platform):
     async def _made(self, path: str, body: Body) -> tuple[str, Body]:
         """A PUT to its end: "succeeded", "failed", or "unknown"."""
         try:
-            answer = await self.ask("PUT", path, body, **FLAG)
+            answer = await self.ask("PUT", path, body, FLAG)
         except NoAnswer:
             return "unknown", {}
         if answer.status in {200, 201}:
@@ -281,7 +282,7 @@ class CloudFoundry(Platform):
     async def update(self, values: Body) -> None:
         body = {**self.ids, "parameters": values, "previous_values": self.ids}
         try:
-            answer = await self.ask("PATCH", self.path, body, **FLAG)
+            answer = await self.ask("PATCH", self.path, body, FLAG)
         except NoAnswer:
             self.held.values = None
             return
@@ -331,7 +332,7 @@ class ServiceCatalog(Platform):
         wait = 0.1
         for _ in range(TRIES):
             try:
-                answer = await self.ask("PUT", self.path, body, **FLAG)
+                answer = await self.ask("PUT", self.path, body, FLAG)
             except NoAnswer:
                 answer = Answer(504, {})
             if answer.status in {200, 201}:
@@ -357,7 +358,7 @@ class ServiceCatalog(Platform):
         for _ in range(TRIES):
             self.held.values, before = None, self.held.values
             try:
-                answer = await self.ask("PATCH", self.path, body, **FLAG)
+                answer = await self.ask("PATCH", self.path, body, FLAG)
             except NoAnswer:
                 answer = Answer(504, {})
             if answer.status == 200:
@@ -435,7 +436,7 @@ class Korifi(Platform):
     async def _storm(self, path: str, body: Body) -> list[Answer]:
         async def put() -> Answer:
             try:
-                return await self.ask("PUT", path, body, **FLAG)
+                return await self.ask("PUT", path, body, FLAG)
             except NoAnswer:
                 return Answer(504, {})
 
@@ -445,7 +446,10 @@ class Korifi(Platform):
     async def _failed(self, path: str, operation: str) -> bool:
         try:
             answer = await self.ask(
-                "GET", f"{path}/last_operation", **self.ids, operation=operation
+                "GET",
+                f"{path}/last_operation",
+                None,
+                self.ids | {"operation": operation},
             )
         except NoAnswer:
             return False

@@ -28,6 +28,8 @@ SMALL_SKEWS = (0.0, 0.7, -1.2)
 """On SQLite a process counts by its own clock: what is due waits for a clock that was
 set back."""
 
+PROBE = b"GET /health/ready HTTP/1.1\r\nhost: chaos\r\nconnection: close\r\n\r\n"
+
 Role = Literal["api", "worker"]
 
 
@@ -202,9 +204,7 @@ class Member:
         except OSError:
             return False
         try:
-            writer.write(
-                b"GET /health/ready HTTP/1.1\r\nhost: chaos\r\nconnection: close\r\n\r\n"
-            )
+            writer.write(PROBE)
             line = await reader.readline()
         except OSError:
             return False
@@ -213,7 +213,9 @@ class Member:
         return line.startswith(b"HTTP/1.1 200")
 
 
-def environment(url: str, keys: str, cloud: int, more: dict[str, str]) -> dict[str, str]:
+def environment(
+    url: str, keys: str, cloud: int, more: dict[str, str]
+) -> dict[str, str]:
     """What a process of the broker is given."""
     return {
         **scale.settings(),

@@ -68,7 +68,7 @@ def shrink() -> None:
 
 def delay(attempt: int, longest: float = LONGEST) -> float:
     """Takes the place of `osbkit.operations.backoff.delay`: a tenth of it."""
-    return min(longest, LONGEST, 0.1 * 2 ** min(attempt - 1, 30))
+    return min(longest, LONGEST, 0.1 * float(2 ** min(attempt - 1, 30)))
 
 
 def settings() -> dict[str, str]:

@@ -20,10 +20,11 @@ Units: seconds.
 import asyncio
 import contextlib
 from collections import Counter
+from collections.abc import Awaitable
 
 from tests.chaos import offers, scale
 from tests.chaos.lines import ask
-from tests.chaos.platforms import Body, Korifi, World
+from tests.chaos.platforms import FLAG, Body, Korifi, World
 from tests.chaos.processes import Member
 from tests.chaos.wire import Answer, NoAnswer
 
@@ -86,9 +87,7 @@ class Act(Korifi):
         await self._tell("unscript")
 
     async def _tell(self, verb: str, **more: object) -> dict[str, list[int]]:
-        return await ask(
-            self.cloud, {"verb": verb, "instance_id": self.id, **more}
-        )
+        return await ask(self.cloud, {"verb": verb, "instance_id": self.id, **more})
 
     async def release(self) -> None:
         """Send the held answer: P reads it when it wakes."""
@@ -108,9 +107,7 @@ class Act(Korifi):
         """Until it is answered by the broker itself."""
         while True:
             with contextlib.suppress(NoAnswer):
-                answer = await self.ask(
-                    method, path, body, accepts_incomplete="true"
-                )
+                answer = await self.ask(method, path, body, FLAG)
                 if answer.status < 500:
                     return answer
             await self.pause(0.2)
@@ -311,6 +308,6 @@ class Stage:
         act.done = True
 
 
-async def _at_most(work: object) -> None:
+async def _at_most(work: Awaitable[None]) -> None:
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(work, MEANWHILE)  # type: ignore[arg-type]
+        await asyncio.wait_for(work, MEANWHILE)

@@ -62,9 +62,9 @@ class Client:
         method: str,
         path: str,
         body: dict[str, Any] | None = None,
+        query: dict[str, str] | None = None,
         *,
-        timeout: float,
-        **query: str,
+        within: float,
     ) -> Answer:
         """One request.
 
@@ -72,8 +72,8 @@ class Client:
             NoAnswer: time-out, or a connection that broke.
         """
         try:
-            async with asyncio.timeout(timeout):
-                answer = await self._exchange(method, path, body, query)
+            async with asyncio.timeout(within):
+                answer = await self._exchange(method, path, body, query or {})
         except (OSError, ValueError, TimeoutError, asyncio.IncompleteReadError) as why:
             came = "time-out" if isinstance(why, TimeoutError) else "broken"
             self.counts[f"{method} {came}"] += 1
