@@ -21,7 +21,7 @@ def options_of(arguments: list[str]) -> Options:
     add("--replicas", type=int, metavar="N", help="API processes (3; 1 on SQLite)")
     add("--workers", type=int, metavar="N", help="worker processes (3; 0 if embedded)")
     add("--at-once", type=int, default=40, metavar="N", help="lifecycles side by side")
-    add("--scenes", type=int, metavar="N", help="frozen processes (1 in 60 lifecycles)")
+    add("--scenes", type=int, metavar="N", help="batches of scenes")
     add("--calm", action="store_true", help="without any fault")
     add("--plant", choices=tuple(PLANTS), default="", help="a fault to be found")
     add("--keep", type=Path, metavar="FOLDER", help="keep the ledger and the logs")
@@ -30,6 +30,7 @@ def options_of(arguments: list[str]) -> Options:
     if alone and given.engine == "distributed":
         parser.error("SQLite has the embedded engine only: --engine embedded")
     workers = 3 if given.workers is None else given.workers
+    scenes = 4 + given.lifecycles // 200 if given.scenes is None else given.scenes
     return Options(
         lifecycles=given.lifecycles,
         seed=given.seed,
@@ -38,7 +39,7 @@ def options_of(arguments: list[str]) -> Options:
         replicas=1 if alone else given.replicas or 3,
         workers=0 if given.engine == "embedded" else workers,
         at_once=given.at_once,
-        scenes=given.scenes if given.scenes is not None else 2 + given.lifecycles // 60,
+        scenes=scenes,
         faults=not given.calm,
         plant=given.plant,
         keep=given.keep,

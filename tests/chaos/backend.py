@@ -60,6 +60,7 @@ class CloudBackend(ServiceBackend):
         return None
 
     async def deprovision(self, request: DeprovisionRequest, run: Run) -> None:
+        await self._call("look", request, run)
         await self._call("delete", request, run)
 
     async def bind(self, request: BindRequest, run: Run) -> Bound:
@@ -75,6 +76,7 @@ class CloudBackend(ServiceBackend):
         return Bound(credentials={"user": request.name, "password": password})
 
     async def unbind(self, request: UnbindRequest, run: Run) -> None:
+        await self._call("look", request, run, binding_id=request.binding_id)
         await self._call("revoke", request, run, binding_id=request.binding_id)
 
     async def _call(self, verb: str, request: Any, run: Run, **more: Any) -> Json:

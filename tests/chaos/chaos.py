@@ -178,13 +178,13 @@ class Run:
         Raises:
             DidNotStart: one does not within `READY`.
         """
-        give_up = time.monotonic() + READY
         for member in self.members:
-            while not await member.says_ready():
-                if time.monotonic() > give_up:
-                    told = member.log.read_text(errors="replace")[-3000:]
-                    raise processes.DidNotStart(f"{member.name} is not up:\n{told}")
-                await asyncio.sleep(0.05)
+            try:
+                await asyncio.wait_for(member.stands(), READY)
+            except TimeoutError:
+                told = member.log.read_text(errors="replace")[-3000:]
+                problem = f"{member.name} is not up:\n{told}"
+                raise processes.DidNotStart(problem) from None
 
     # --- the run ------------------------------------------------------------------
 
@@ -220,7 +220,10 @@ class Run:
         await ask(self.cloud, {"verb": "rates", "rates": cloud.RATES})
         proxy.cuts = CUT
         striking = asyncio.create_task(faults.go_on())
-        stage = Stage(world, self.members, self.cloud)
+        embedded = options.engine == "embedded"
+        ports = [one.port for one in self.members] if embedded else []
+        stage = Stage(world, self.members, self.cloud, ports)
+        faults.held_back = lambda: stage.quiet
         going = asyncio.create_task(self._everything(stage))
         try:
             await self._until_few_are_left(going, stage)

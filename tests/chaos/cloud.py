@@ -60,7 +60,7 @@ RATES = {
     "refused": 0.015,
 }
 LATEST = 0.8
-SLOW = 8.0
+SLOW = 11.0
 
 
 class Cloud:

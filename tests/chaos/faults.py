@@ -14,7 +14,7 @@ import asyncio
 import random
 import signal
 from collections import Counter
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from tests.chaos import scale
@@ -31,11 +31,13 @@ class Faults:
 
     Attributes:
         counts: how often what happened.
+        held_back: whether nothing is to be begun at the moment.
     """
 
     def __init__(
         self, members: list[Member], database: DatabaseServer | None, seed: str
     ) -> None:
+        self.held_back: Callable[[], bool] = lambda: False
         self.counts: Counter[str] = Counter()
         self._members = members
         self._database = database
@@ -50,6 +52,8 @@ class Faults:
             wait = self._rng.uniform(0.5, 1.5) * EVERY
             await asyncio.sleep(wait)
             restart -= wait
+            if self.held_back():
+                continue
             if self._database is not None and restart < 0:
                 restart = self._rng.uniform(0.7, 1.3) * RESTARTS
                 self._begin(self._restart(self._database))

@@ -195,6 +195,11 @@ class Member:
         self._wanted = False
         self.kill()
 
+    async def stands(self) -> None:
+        """Return when it runs and is ready."""
+        while self.frozen or not await self.says_ready():  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
     async def says_ready(self) -> bool:
         """What `/health/ready` says."""
         if not self.port:

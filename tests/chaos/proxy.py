@@ -3,7 +3,10 @@
 A platform's connection carries one request. It is given to the next replica that
 accepts it; where none does, the platform gets 503 without a body, as from any
 balancer. Some connections are cut: before the request goes on, once it has, or in the
-middle of the answer.
+middle of the answer. A replica that owes answers and gives none is passed over for a
+while, as by a balancer that hears of its clients' time-outs.
+
+Units: seconds.
 """
 
 import asyncio
@@ -14,8 +17,9 @@ from collections import Counter
 from tests.chaos.lines import LIMIT
 
 CUT = 0.03
+SILENT = 1.5
 NOBODY = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n"
-Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+Streams = tuple[int, asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class Proxy:
@@ -32,6 +36,8 @@ class Proxy:
         self.counts: Counter[str] = Counter()
         self._ports = ports
         self._next = 0
+        self._owed: dict[int, list[float]] = {port: [] for port in ports}
+        self._heard = dict.fromkeys(ports, 0.0)
         self._rng = random.Random(f"{seed}/proxy")
         self._server: asyncio.Server | None = None
 
@@ -76,7 +82,9 @@ class Proxy:
             writer.write(NOBODY)
             await writer.drain()
             return
-        back, forth = streams
+        port, back, forth = streams
+        asked = asyncio.get_running_loop().time()
+        self._owed[port].append(asked)
         gone = asyncio.ensure_future(reader.read(1))
         try:
             forth.write(request)
@@ -90,21 +98,33 @@ class Proxy:
                 answer.cancel()
                 return
             told = answer.result()
+            self._heard[port] = asyncio.get_running_loop().time()
             if place == "middle":
                 told = told[: self._rng.randrange(1, max(2, len(told)))]
             writer.write(told)
             await writer.drain()
         finally:
+            self._owed[port].remove(asked)
             gone.cancel()
             forth.close()
 
     async def _replica(self) -> Streams | None:
         """A connection to the next replica that accepts one."""
         for _ in range(2):
-            for _ in self._ports:
-                port = self._ports[self._next % len(self._ports)]
-                self._next += 1
+            self._next += 1
+            turn = self._next % len(self._ports)
+            ports = self._ports[turn:] + self._ports[:turn]
+            for port in sorted(ports, key=self._is_silent):
                 with contextlib.suppress(OSError):
-                    return await asyncio.open_connection("127.0.0.1", port, limit=LIMIT)
+                    return port, *await asyncio.open_connection(
+                        "127.0.0.1", port, limit=LIMIT
+                    )
             await asyncio.sleep(0.1)
         return None
+
+    def _is_silent(self, port: int) -> bool:
+        owed = self._owed[port]
+        if not owed:
+            return False
+        since = max(min(owed), self._heard[port])
+        return asyncio.get_running_loop().time() - since > SILENT

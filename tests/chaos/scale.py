@@ -14,7 +14,7 @@ from typing import Any
 TIMEOUT = 8.0
 """A platform waits so long for an answer (60 in production)."""
 LEASE = 3.0
-DEADLINE = 6.0
+DEADLINE = 9.0
 LONGEST = 2.0
 """Between two attempts (60, and 600 of a clean-up, in production)."""
 POLLS = 25.0

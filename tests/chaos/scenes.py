@@ -2,7 +2,8 @@
 
 A batch of lifecycles is begun; each comes to a call whose answer the cloud holds. The
 process P that most of them run on is stopped, its answers are sent, and while its
-lease runs out the others go on. Then P wakes, in the middle of each of these:
+lease runs out the others go on. Every other batch is left in peace by all other
+faults, so that it gets as far as it is meant to. Then P wakes, in each of these:
 
     Halted     in provision; deleted, and made again under the same id
     Unbound    in bind; unbound, and bound again under the same id
@@ -10,9 +11,10 @@ lease runs out the others go on. Then P wakes, in the middle of each of these:
     Undone     at the end of provision; another process failed, and is taking it back
     Crossed    before the effect; another process failed, and is taking it back
     Failing    with a failure; another process has succeeded
+    Relapsing  while it takes back what failed; another process has it, and succeeds
 
-Some of those that run elsewhere go on as ordinary ones. Nothing may be left, lost or
-changed in any of them.
+Those that run elsewhere go on as ordinary ones. Nothing may be left, lost or changed
+in any of them.
 
 Units: seconds.
 """
@@ -26,7 +28,7 @@ from tests.chaos import offers, scale
 from tests.chaos.lines import ask
 from tests.chaos.platforms import FLAG, Body, Korifi, World
 from tests.chaos.processes import Member
-from tests.chaos.wire import Answer, NoAnswer
+from tests.chaos.wire import Answer, Client, NoAnswer
 
 HELD = 8.0
 MEANWHILE = 16.0
@@ -40,14 +42,16 @@ class Act(Korifi):
         script: what the cloud does with its calls, once it is prepared.
         at: the call whose answer is held.
         pid: of the process that waits for it; 0 while there is none.
+        first: asks the replica that is to run it, where a replica does.
     """
 
     timeout = 4.0
     script: dict[str, list[str]]
     at = "look"
 
-    def __init__(self, world: World, number: int, cloud: int) -> None:
+    def __init__(self, world: World, number: int, cloud: int, port: int) -> None:
         super().__init__(world, number)
+        self.first = Client(port, self.kind, world.requests)
         self.plan = "background"
         self.cloud = cloud
         self.pid = 0
@@ -61,7 +65,11 @@ class Act(Korifi):
             return
         steps = {verb: list(each) for verb, each in self.script.items()}
         await self._tell("script", steps=steps)
-        await self.start()
+        usual, self.client = self.client, self.first
+        try:
+            await _at_most(self.start(), HELD)
+        finally:
+            self.client = usual
         self.pid = await self._reached(self.at, HELD)
         self.note(f"scene {type(self).__name__}: held in pid {self.pid}")
 
@@ -227,42 +235,80 @@ class Failing(Undone):
         await self.polled(self.path, "", 0.2)
 
 
-ACTS: tuple[type[Act], ...] = (Halted, Unbound, Overtaken, Undone, Crossed, Failing)
+class Relapsing(Failing):
+    """See the module."""
+
+    script = {"look": ["go", "hold"], "configure": ["failed"]}  # noqa: RUF012
+    at = "look"
+
+
+ACTS: tuple[type[Act], ...] = (
+    Halted,
+    Unbound,
+    Overtaken,
+    Undone,
+    Crossed,
+    Failing,
+    Relapsing,
+)
 
 
 class Stage:
     """Plays batches, one after the other.
 
+    Args:
+        ports: of the replicas that run what they are asked; none where workers do.
+
     Attributes:
+        quiet: nothing else is to go wrong at the moment.
         acts: every lifecycle that was begun.
         left: batches that are still to be played.
         counts: how many were in P when it stood still, by scene.
     """
 
     def __init__(
-        self, world: World, members: list[Member], cloud: int, *, width: int = 2
+        self,
+        world: World,
+        members: list[Member],
+        cloud: int,
+        ports: list[int],
     ) -> None:
+        self.quiet = False
         self.acts: list[Act] = []
         self.left = 0
         self.counts: Counter[str] = Counter()
         self._world = world
         self._members = members
         self._cloud = cloud
-        self._width = width
+        self._ports = ports
 
     async def play(self, batches: int) -> None:
         """So many batches."""
         self.left = batches
         while self.left:
+            self.quiet = self.left % 2 == 1
+            if self.quiet:
+                await self._all_up()
             await self.batch()
+            self.quiet = False
             self.left -= 1
+
+    async def _all_up(self) -> None:
+        """Wait for those that are starting or standing still; not for ever."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(MEANWHILE):
+                for member in self._members:
+                    await member.stands()
 
     async def batch(self) -> None:
         """One."""
         first = 1_000_000 + len(self.acts)
+        ports = self._ports
+        port = ports[self.left % len(ports)] if ports else self._world.port
+        width = 1 if ports else 2
         acts = [
-            kind(self._world, first + number, self._cloud)
-            for number, kind in enumerate(ACTS * self._width)
+            kind(self._world, first + number, self._cloud, port)
+            for number, kind in enumerate(ACTS * width)
         ]
         self.acts += acts
         await asyncio.gather(*(act.begin() for act in acts))
@@ -285,7 +331,7 @@ class Stage:
             await asyncio.gather(*(act.release() for act in inside))
             async with asyncio.TaskGroup() as group:
                 for act in inside:
-                    group.create_task(_at_most(act.meanwhile()))
+                    group.create_task(_at_most(act.meanwhile(), MEANWHILE))
             left = began + scale.LEASE + 1.0 - asyncio.get_running_loop().time()
             await asyncio.sleep(max(0.0, left))
         finally:
@@ -308,6 +354,6 @@ class Stage:
         act.done = True
 
 
-async def _at_most(work: Awaitable[None]) -> None:
+async def _at_most(work: Awaitable[None], seconds: float) -> None:
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(work, MEANWHILE)
+        await asyncio.wait_for(work, seconds)
