@@ -453,8 +453,9 @@ def _show(report: "Report", *, asked_all: bool) -> None:
                 f"Not compared: {rows} of the backend {key!r}, which does not say"
                 " what exists."
             )
-    counts = ", ".join(f"{number} {name}" for name, number in report.counts().items())
-    typer.echo(f"{counts}.")
+    typer.echo(
+        ", ".join(f"{name}: {number}" for name, number in report.counts().items())
+    )
 
 
 def _of(life: "Life | None") -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from osbkit import Bound, Description, Failed, Refused
+from osbkit import Bound, Description, Failed, Found, Refused
 from osbkit.backends.contract import InstanceView
 from osbkit.backends.scripted import (
     BOUND,
@@ -215,6 +215,38 @@ def test_a_dashboard_identifies_its_instance(
 
     assert said.dashboard_url == url
     assert said.labels == (shown.labels if shown else {})
+
+
+async def test_it_lists_its_ledger_as_it_stood_when_it_was_asked(
+    backend: ScriptedBackend,
+) -> None:
+    await backend.provision(to_provision("osb-1"), KeptRun())
+    backend.bindings["osb-stranger"] = None
+    hold = Hold()
+    backend.next("inventory", succeed(hold=hold))
+
+    listing = asyncio.ensure_future(listed(backend))
+    await soon(hold.entered.wait())
+    backend.instances.clear()
+    hold.release()
+
+    assert await soon(listing) == [
+        Found(name="osb-1", instance_id="i-1"),
+        Found(name="osb-stranger", kind="binding"),
+    ]
+    assert await listed(backend) == [Found(name="osb-stranger", kind="binding")]
+    assert [call.ended for call in backend.made("inventory")] == ["returned"] * 2
+
+
+async def test_a_listing_fails_as_told(backend: ScriptedBackend) -> None:
+    backend.next("inventory", fail(RuntimeError("away")))
+
+    with pytest.raises(RuntimeError, match="away"):
+        await listed(backend)
+
+
+async def listed(backend: ScriptedBackend) -> list[Found]:
+    return [found async for found in backend.inventory()]
 
 
 def test_what_it_keeps_shows_no_parameters_and_no_credentials() -> None:

@@ -82,6 +82,15 @@ class Plain(BlockingBackend[Any, Any]):
         self._note("ping")
 
 
+class Listing(Plain):
+    """Says at once what exists, and of its bindings too."""
+
+    lists_bindings = True
+
+    def inventory(self) -> list[Found]:  # type: ignore[override]
+        return [Found(name="osb-1"), Found(name="osb-2", kind="binding")]
+
+
 class Gate:
     """Keeps threads inside until it is opened."""
 
@@ -107,6 +116,14 @@ def gate() -> Iterator[Gate]:
     made = Gate()
     yield made
     made.open()
+
+
+async def test_a_list_is_an_inventory_as_well() -> None:
+    backend = threaded(Listing(lambda request, run: None))
+
+    assert [one.name async for one in backend.inventory()] == ["osb-1", "osb-2"]
+    assert backend.lists_bindings
+    assert not threaded(Plain(lambda request, run: None)).lists_bindings
 
 
 # --- the threads --------------------------------------------------------------------

@@ -112,7 +112,7 @@ def test_where_all_fits_the_status_is_0(scene, backend):
     result = scene.command()
 
     assert result.exit_code == 0, result.output
-    assert result.stdout == "0 orphans, 0 lost, 1 matched, 0 busy.\n"
+    assert result.stdout == "orphans: 0, lost: 0, matched: 1, busy: 0\n"
     assert result.stderr == ""
 
 
@@ -133,12 +133,12 @@ def test_findings_are_told_by_name_with_status_1(scene, backend):
     assert [orphan, "instance", "queue", *of] in lines
     there = ["i-2", "(generation", "1)", "queue/auto", "default"]
     assert [lost, "instance", "queue", *there] in lines
-    assert "1 orphans, 1 lost, 0 matched, 0 busy." in result.stdout
+    assert "orphans: 1, lost: 1, matched: 0, busy: 0" in result.stdout
 
 
 def test_as_json_every_field_is_there(scene, backend):
     orphan = with_an_orphan(scene, backend)
-    backend.instances["osb-stranger"] = None
+    backend.instances["stranger"] = None
 
     assert scene.told() == {
         "counts": {"orphans": 2, "lost": 0, "matched": 0, "busy": 0},
@@ -154,7 +154,7 @@ def test_as_json_every_field_is_there(scene, backend):
                 "note": "",
             },
             {
-                "name": "osb-stranger",
+                "name": "stranger",
                 "kind": "instance",
                 "backend": "queue",
                 "why": "unknown",
@@ -215,7 +215,7 @@ def test_what_is_young_is_left_alone_by_default(scene, backend):
     result = scene.command(look=LOOK[:2])
 
     assert result.exit_code == 0
-    assert "0 orphans, 0 lost, 0 matched, 1 busy." in result.stdout
+    assert "orphans: 0, lost: 0, matched: 0, busy: 1" in result.stdout
 
 
 def test_rows_that_could_not_be_compared_are_noted(scene, backend):
