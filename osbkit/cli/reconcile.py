@@ -173,19 +173,20 @@ class Job:
     yes: bool
 
     def chosen(self, report: "Report") -> "list[Orphan]":
-        """The orphans to remove.
+        """The orphans to remove; bindings first, for with their instance they get busy.
 
         Raises:
             Problem: a name is no orphan.
         """
         for name in self.remove:
             _orphan(report, name)
-        return [
+        chosen = [
             orphan
             for orphan in report.orphans
             if orphan.name in self.remove
             or (self.remove_all and orphan.life is not None)
         ]
+        return sorted(chosen, key=lambda orphan: orphan.kind)  # "binding" < "instance"
 
 
 def _adoption(

@@ -597,3 +597,20 @@ def test_beside_a_server_the_broker_removes_at_once(scene, backend, monkeypatch)
         assert backend.left == set()
 
     scene.served(talk)
+
+
+def test_bindings_are_removed_before_their_instances(scene, backend):
+    """An operation on an instance is one on its bindings: they would be busy."""
+
+    async def bound(broker: Served) -> None:
+        await one_instance(broker)
+        for number in range(4):
+            assert (await broker.bind(f"b-{number}", "i-1")).status_code == 201
+
+    scene.served(bound, forgotten_all)
+
+    told = scene.told("--remove-all", "--yes")
+
+    assert [each["how"] for each in told["removed"]] == ["recorded"] * 5
+    scene.served(past)
+    assert backend.left == set()
