@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from osbkit.store.tables import metadata
+from osbkit.store.tables import metadata, ours
 
 connection = context.config.attributes.get("connection")
 
@@ -16,6 +16,8 @@ if connection is None:  # offline: print the statements of one dialect
     with context.begin_transaction():
         context.run_migrations()
 else:
-    context.configure(connection=connection, target_metadata=metadata)
+    context.configure(
+        connection=connection, target_metadata=metadata, include_name=ours
+    )
     with context.begin_transaction():
         context.run_migrations()

@@ -34,6 +34,7 @@ from osbkit.catalog import (
     validate,
 )
 from osbkit.catalog.guard import Change, Past, compare, plans_of, refused
+from osbkit.domain import MICROSECONDS
 from osbkit.errors import (
     BackendsInvalid,
     CatalogInvalid,
@@ -44,13 +45,17 @@ from osbkit.errors import (
 )
 from osbkit.lifecycle.bindings import Bindings
 from osbkit.lifecycle.house import House
+from osbkit.lifecycle.housekeeping import Housekeeping
 from osbkit.lifecycle.instances import Instances
 from osbkit.lifecycle.polling import Polling
-from osbkit.operations.engines import EmbeddedEngine
+from osbkit.operations.delivery import Delivery
+from osbkit.operations.engines import Engine
 from osbkit.operations.work import Requests
 from osbkit.settings import Settings
-from osbkit.store import migrate, served, upgraded
+from osbkit.store import migrate, operations, served, upgraded
 from osbkit.store.address import Server, file_of, server_of
+from osbkit.store.protocol import Store
+from osbkit.store.rows import now
 from osbkit.store.server import ServerStore
 from osbkit.store.sqlite import SqliteStore
 from osbkit.telemetry import log, trouble
@@ -58,6 +63,8 @@ from osbkit.telemetry import log, trouble
 GC_THRESHOLD = (5_000, 100, 100)
 """Short looks at what is young, and few at the rest: with 50,000 young objects, what
 many open operations hold was gone through for 10 ms at a time."""
+UNATTENDED = 30.0
+"""Seconds that operations may wait for a worker before readiness speaks of it."""
 PING = 2.0
 """Seconds that a backend has to say that its service is there."""
 BEHIND = (
@@ -162,30 +169,71 @@ class Running:
         problems += [problem for problem in pings if problem is not None]
         await self.authenticator.refresh()
         # the last good file is in force: a typo must not take the broker away
-        warnings = self.authenticator.problems()
+        warnings = [*self.authenticator.problems(), *await self._unattended()]
         told: dict[str, Any] = {"warnings": warnings} if warnings else {}
         if problems:
             return 503, {"status": "not ready", "problems": problems, **told}
         return 200, {"status": "ready", **told}
+
+    async def _unattended(self) -> list[str]:
+        """Whether operations wait for workers that are not there, as a sentence."""
+        house = self.house
+        if house.engine.works:
+            return []
+        before = now() - int(UNATTENDED * MICROSECONDS)
+        try:
+            waiting = await house.store.read(
+                partial(operations.unattended, before=before)
+            )
+        except Unavailable:
+            return []  # said already
+        if not waiting:
+            return []
+        return [
+            f"{waiting} operations have been due for {UNATTENDED:.0f} seconds and no"
+            " worker takes them: start `osbkit worker`."
+        ]
 
     def leave(self) -> None:
         """The process was told to stop: open requests answer now."""
         self.house.engine.leave()
 
 
+def require_engine(settings: Settings, server: Server | None) -> bool:
+    """Whether procrastinate delivers.
+
+    Raises:
+        SettingsInvalid: this database cannot be worked on in that way.
+    """
+    if settings.worker == "none" and server is None:
+        raise SettingsInvalid(
+            "OSBKIT_WORKER=none needs a database server: a SQLite file belongs to the"
+            " one process that serves, and nobody else could do the work."
+        )
+    fits = server is not None and server.kind == "postgresql"
+    if settings.engine == "distributed" and not fits:
+        raise SettingsInvalid(
+            "OSBKIT_ENGINE=distributed needs PostgreSQL. Leave it out: on MariaDB"
+            " workers find what is due by themselves."
+        )
+    return fits and settings.engine != "embedded"
+
+
 def make_store(settings: Settings) -> SqliteStore | ServerStore:
     """The store that the settings name, not opened.
 
     Raises:
-        SettingsInvalid: no database that this version can use, or no keys for it.
+        SettingsInvalid: no database that this version can use in this way, or no
+            keys for it.
     """
     url = settings.database_url.get_secret_value()
     secret = settings.encryption_keys
     keys = None if secret is None else secret.get_secret_value()
     server = server_of(url)
-    return (
-        SqliteStore(file_of(url), keys) if server is None else ServerStore(server, keys)
-    )
+    delivers = require_engine(settings, server)
+    if server is None:
+        return SqliteStore(file_of(url), keys)
+    return ServerStore(server, keys, delivers=delivers)
 
 
 def require_mounts(mounts: Mapping[str, App]) -> None:
@@ -327,7 +375,7 @@ class Broker:
             elif change.level == "warning":
                 log.warning("catalog.changed", finding=str(change))
 
-    async def _keep(self, store: Any, offer: Offer) -> None:
+    async def _keep(self, store: Store, offer: Offer) -> None:
         await store.write(partial(served.keep, plans=plans_of(offer.catalog)))
 
     @asynccontextmanager
@@ -404,9 +452,8 @@ class Broker:
             authenticator = Authenticator(settings)
             await authenticator.open()
             stack.push_async_callback(authenticator.close)
-            house = self._house(settings, store, offer)
-            stack.push_async_callback(house.engine.close)
-            await house.engine.open()
+            house = self._house(settings, store, offer, settings.worker == "inline")
+            await self._open_work(house, stack)
             await self._keep(store, offer)
             self._running = Running(house, authenticator, offer.pages)
             stack.callback(self._stopped)
@@ -414,6 +461,54 @@ class Broker:
             log.info("broker.started", broker_id=store.broker_id)
             yield self._running
         log.info("broker.stopped")
+
+    @asynccontextmanager
+    async def working(self) -> AsyncIterator[Engine]:
+        """Run operations and serve nothing, as `osbkit worker` does.
+
+        Waits while the schema of the database is behind.
+
+        Raises:
+            StartRefused: one sentence with the fix.
+        """
+        settings = self._settings or Settings.from_environment()
+        telemetry.configure(settings.log_level, settings.log_format)
+        offer = self.offer()
+        server = server_of(settings.database_url.get_secret_value())
+        if server is None:
+            raise SettingsInvalid(
+                "`osbkit worker` needs a database server: a SQLite file belongs to the"
+                " one process that serves, which runs its operations as well."
+            )
+        make_store(settings)  # what it lacks is said before anything is waited for
+        await upgraded.until_upgraded(server)
+        async with AsyncExitStack() as stack:
+            store = await self._open_store(settings, stack)
+            await self._open_backends(settings, store.broker_id, stack)
+            house = self._house(settings, store, offer, works=True)
+            await self._open_work(house, stack)
+            settle_memory()
+            log.info("worker.started", broker_id=store.broker_id)
+            yield house.engine
+        log.info("worker.stopped")
+
+    async def _open_work(self, house: House, stack: AsyncExitStack) -> None:
+        """Begin to run operations, unless others do."""
+        engine, settings = house.engine, house.settings
+        stack.push_async_callback(engine.close)
+        await engine.open()
+        if not engine.works:
+            return
+        server = server_of(settings.database_url.get_secret_value())
+        if house.store.delivers and server is not None:
+            delivery = Delivery(
+                server.dsn(), engine.deliver, concurrency=settings.concurrency
+            )
+            delivery.open()
+            stack.push_async_callback(delivery.close)
+        housekeeping = Housekeeping(house)
+        housekeeping.open()
+        stack.push_async_callback(housekeeping.close)
 
     @asynccontextmanager
     async def toolbox(self) -> AsyncIterator[Toolbox]:
@@ -453,15 +548,17 @@ class Broker:
             await backend.open()
             stack.push_async_callback(backend.close)
 
-    def _house(self, settings: Settings, store: Any, offer: Offer) -> House:
+    def _house(
+        self, settings: Settings, store: Store, offer: Offer, works: bool
+    ) -> House:
         requests = Requests(store.broker_id, self._registry)
-        engine = EmbeddedEngine(
+        engine = Engine(
             store,
             self._registry,
             requests,
+            works=works,
             concurrency=settings.concurrency,
             deadline=settings.operation_deadline,
-            retention_days=settings.retention_days,
         )
         return House(
             store=store,

@@ -107,12 +107,13 @@ class Settings(BaseSettings):
         description="a database URL such as sqlite:///osbkit.db or"
         " postgresql://user@host/database",
     )
-    engine: Literal["auto", "embedded"] = Field(
-        "auto", description="auto or embedded; this version has no distributed engine"
+    engine: Literal["auto", "embedded", "distributed"] = Field(
+        "auto",
+        description="auto, embedded, or distributed on PostgreSQL, where it is auto",
     )
-    worker: Literal["inline"] = Field(
+    worker: Literal["inline", "none"] = Field(
         "inline",
-        description="inline; operations run in the serving process in this version",
+        description="inline, or none where `osbkit worker` runs the operations",
     )
     host: str = Field("127.0.0.1", description="an IP address or a host name")
     port: int = Field(8080, ge=1, le=65535, description="a port, 1 to 65535")

@@ -3,6 +3,7 @@
     client        ask any broker, as a platform would
     check         does a broker do what the specification says?
     serve         run a broker
+    worker        run its operations apart
     db            its database's schema
     reconcile     what the service has, held against the broker's rows
     catalog       check, show and compare a catalog before it is served
@@ -18,7 +19,17 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from osbkit.cli import catalog, check, client, credentials, db, keys, reconcile, serve
+from osbkit.cli import (
+    catalog,
+    check,
+    client,
+    credentials,
+    db,
+    keys,
+    reconcile,
+    serve,
+    worker,
+)
 from osbkit.cli.terminal import REFUSED, Problem, complain, note
 from osbkit.errors import StartRefused
 
@@ -49,6 +60,7 @@ app = typer.Typer(
 app.add_typer(client.app, name="client")
 app.command("check")(check.check)
 app.command("serve")(serve.serve)
+app.command("worker")(worker.worker)
 app.add_typer(db.app, name="db")
 app.command("reconcile")(reconcile.reconcile)
 app.add_typer(catalog.app, name="catalog")

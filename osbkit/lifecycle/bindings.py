@@ -335,6 +335,7 @@ class Bindings:
         if recorded.work is not None:
             seen = await house.waiting.see(recorded.work.operation, ours)
             return accepted(seen, {}) if seen.live else Outcome(status=200)
+        assert recorded.running is not None
         patient = joining(mode, accepts_incomplete, house.settings)
         seen = await house.waiting.see(recorded.running, patient)
         if seen.live:

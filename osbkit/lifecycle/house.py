@@ -33,10 +33,12 @@ from osbkit.errors import (
 )
 from osbkit.lifecycle.outcomes import Shown
 from osbkit.lifecycle.waiting import Mode, Waiting
+from osbkit.operations.engines import Engine
 from osbkit.operations.work import Requests
 from osbkit.settings import Settings
 from osbkit.store import operations
 from osbkit.store.entropy import random_bytes
+from osbkit.store.protocol import Store
 from osbkit.store.rows import now
 from osbkit.telemetry import log, trouble
 
@@ -47,8 +49,8 @@ DELETED = "The operation was ended by a deletion."
 class House:
     """The rooms below, wired by the broker; the catalog may be exchanged."""
 
-    store: Any
-    engine: Any
+    store: Store
+    engine: Engine
     registry: Registry
     requests: Requests
     settings: Settings

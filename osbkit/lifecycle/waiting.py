@@ -15,7 +15,7 @@ and the repeated DELETE joins it.
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 from osbkit.catalog import PlanSettings
 from osbkit.domain import (
@@ -32,8 +32,10 @@ from osbkit.errors import (
     Unavailable,
     UpdateRefused,
 )
+from osbkit.operations.engines import Engine
 from osbkit.settings import Settings
 from osbkit.store import operations
+from osbkit.store.protocol import Store
 
 ROLLBACK_WAIT = 10.0
 LATE = (
@@ -91,7 +93,7 @@ def joining(mode: Mode, accepts_incomplete: bool, settings: Settings) -> Patienc
 class Waiting:
     """Waits on behalf of requests."""
 
-    def __init__(self, store: Any, engine: Any) -> None:
+    def __init__(self, store: Store, engine: Engine) -> None:
         self._store = store
         self._engine = engine
 

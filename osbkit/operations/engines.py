@@ -1,14 +1,20 @@
 """Who calls `execute`, and when.
 
-The operations table is the only truth; an engine is told of new rows, claims what
-is due, and hands out results to those who wait. `EmbeddedEngine` does it with
-asyncio tasks in the serving process.
+The operations table is the only truth; the engine is told of new rows, claims what
+is due, and hands out results to those who wait. Operations are asyncio tasks of its
+process: of one that serves, or of `osbkit worker`.
+
+    embedded      it claims what its own requests recorded, and what is due
+    distributed   the same, and procrastinate brings the ids of rows that nobody
+                  holds (`delivery`); on PostgreSQL
+    works=False   it claims nothing: OSBKIT_WORKER=none
 
 On a store that other processes share (`store.alone` is false) leases decide. A look
 at the table every `WATCH` seconds finds
 
     due, held by nobody          claimed, by the one process that comes first
     held by us, and stop asked   its call is to return
+    held by us, and turned       its call is to return, and is rolled back
     ours no longer               its call is to return: another runs it
     held by us, but not running  claimed again: a COMMIT's answer was lost
 
@@ -25,20 +31,18 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import sqlalchemy as sa
-
 from osbkit.backends.registry import Registry
 from osbkit.domain import (
-    DAY,
     MICROSECONDS,
     OWN_ACCOUNT,
     Operation,
     OperationKind,
     OperationState,
+    Phase,
 )
 from osbkit.errors import DatabaseUnusable, LeaseLost, Unavailable
-from osbkit.operations import endings
-from osbkit.operations.endings import Failure
+from osbkit.operations import leases
+from osbkit.operations.claiming import lease_from_now, let_go, settle_halted, take_up
 from osbkit.operations.execute import (
     Executor,
     Handle,
@@ -46,47 +50,47 @@ from osbkit.operations.execute import (
     Postponed,
     Reason,
 )
-from osbkit.operations.work import Requests, Work, load
-from osbkit.store import bindings, instances, operations
-from osbkit.store.operations import Glance
+from osbkit.operations.work import Requests, Work
+from osbkit.store import operations
+from osbkit.store.operations import Glance, Held
+from osbkit.store.protocol import Store
 from osbkit.store.rows import now
 from osbkit.telemetry import log, trouble
 
-LEASE = 15.0
-RENEW = 5.0
-MAX_CLAIMS = 5
-SUSPECT = 2
-SUSPICION = 30.0
 POLL = 0.5
-WATCH = 1.0
-MARGIN = LEASE / 3
-"""What is left of a lease when its holder gives up."""
-FORSAKEN = 3600.0
-HOUSEKEEPING = 3600.0
-TOMBSTONE_DAYS = 90
-TAKEN_BACK = frozenset({OperationKind.PROVISION, OperationKind.BIND})
+"""Longest time between two looks at what another process runs."""
+SOON = 0.02
+"""The first of these times; each is twice the one before."""
 
 
-class EmbeddedEngine:
-    """Operations as tasks of the serving process.
+class Engine:
+    """Operations as tasks of this process.
 
     A request only waits for a task; it never owns one, so it may be cancelled at
     any moment.
+
+    Args:
+        works: whether operations run here; else they are only recorded, and
+            waited for.
+        concurrency: calls of backends at the same time; also what is claimed from
+            a shared table at most.
+        deadline: seconds for what has no deadline of its own.
     """
 
     def __init__(
         self,
-        store: Any,
+        store: Store,
         registry: Registry,
         requests: Requests,
         *,
+        works: bool = True,
         concurrency: int = 64,
         deadline: float = 3600.0,
-        retention_days: float = 8,
     ) -> None:
         self.owner = secrets.token_hex(16)
+        self.works = works
         self._store = store
-        self._retention = retention_days
+        self._concurrency = concurrency
         self._handles: dict[str, Handle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._timers: dict[str, asyncio.TimerHandle] = {}
@@ -107,19 +111,21 @@ class EmbeddedEngine:
     # --- what requests use ------------------------------------------------------
 
     def claimed(self) -> dict[str, Any]:
-        """The columns of an operation that is recorded already claimed by us."""
+        """The columns of a new operation: claimed by us already, or by nobody."""
+        if not self.works:
+            return {"run_at": now()}
         return {
             "fence": 1,
             "owner": self.owner,
             "attempt": 1,
             "claims": 1,
-            "run_at": now() + int(LEASE * MICROSECONDS),
+            "run_at": lease_from_now(),
         }
 
     def take(self, work: Work) -> None:
         """Start what was just recorded, already claimed. Called after the COMMIT."""
-        if self._stopping.is_set():
-            return  # it is in the table: the next start takes it up
+        if self._stopping.is_set() or not self.works:
+            return  # it is in the table: the next start, or a worker, takes it up
         loop = asyncio.get_running_loop()
         handle = Handle(work, self._store, loop)
         if not self._store.alone and self._is_over(handle):
@@ -167,6 +173,7 @@ class EmbeddedEngine:
     async def _poll(self, operation: Operation, seconds: float) -> Operation:
         """The same for what another process runs, or nobody at the moment."""
         give_up = now() + int(seconds * MICROSECONDS)
+        pause = SOON
         while True:
             found = await self._store.read(
                 partial(operations.show, operation_id=operation.id)
@@ -175,7 +182,8 @@ class EmbeddedEngine:
             left = (give_up - now()) / MICROSECONDS
             if not operation.live or left <= 0 or self._stopping.is_set():
                 return operation
-            await asyncio.sleep(min(POLL, left))
+            await asyncio.sleep(min(pause, left))
+            pause = min(2 * pause, POLL)
 
     async def _until_done(self, handle: Handle, seconds: float) -> None:
         """Wait for a handle, a time, or the end of the process; owns none of them."""
@@ -216,10 +224,11 @@ class EmbeddedEngine:
         Holding the lock file of a SQLite database proves that no other process
         runs its operations, so nothing has to wait for a lease.
         """
+        if not self.works:
+            return
         if not self._store.alone:
             self._spawn(self._watch())
             self._spawn(self._heart())
-            self._spawn(self._housekeeping())
             return
         await self._store.write(settle_halted, long=True)
         live = await self._store.read(operations.all_open)
@@ -227,13 +236,12 @@ class EmbeddedEngine:
             if operation.owner is None and (operation.run_at or 0) > now():
                 self._later(operation)
         due = [one for one in live if one.id not in self._timers]
-        suspects = [one.id for one in due if one.claims >= SUSPECT]
+        suspects = [one.id for one in due if one.claims >= leases.SUSPECT]
         await asyncio.gather(
-            *(self._claim(one.id) for one in due if one.claims < SUSPECT)
+            *(self._claim(one.id) for one in due if one.claims < leases.SUSPECT)
         )
         self._spawn(self._one_by_one(suspects))
         self._spawn(self._heart())
-        self._spawn(self._housekeeping())
 
     async def _one_by_one(self, suspects: list[str]) -> None:
         """Take up what was running when the process died, more than once.
@@ -247,7 +255,7 @@ class EmbeddedEngine:
             await self._claim(operation_id)
             handle = self._handles.get(operation_id)
             if handle is not None:
-                await self._until_done(handle, SUSPICION)
+                await self._until_done(handle, leases.SUSPICION)
             self._suspects.discard(operation_id)
 
     def leave(self) -> None:
@@ -279,6 +287,9 @@ class EmbeddedEngine:
         task.add_done_callback(self._tasks.discard)
 
     def _later(self, operation: Operation) -> None:
+        """Claim a row that nobody holds once it is due; its job does so elsewhere."""
+        if self._store.delivers or not self.works:
+            return
         wait = ((operation.run_at or 0) - now()) / MICROSECONDS
         self._claim_in(max(0.0, wait), operation.id)
 
@@ -287,60 +298,70 @@ class EmbeddedEngine:
         if not self._stopping.is_set():
             self._spawn(self._claim(operation_id))
 
+    async def deliver(self, operation_id: str) -> None:
+        """See an operation through that a job has named, if it is to be done.
+
+        Its call may be cancelled; then the row is let go, or taken over later.
+        """
+        if self._stopping.is_set() or self._knows(operation_id):
+            return
+        await self._claim(operation_id)
+        handle = self._handles.get(operation_id)
+        if handle is not None:
+            await handle.returned.wait()
+
     async def _claim(self, operation_id: str, *, again: bool = False) -> None:
         """Claim a row if it is live; `again` if we hold it and do not run it."""
+        if operation_id in self._handles:
+            return
         try:
-            found = await self._store.read(
-                partial(operations.find, operation_id=operation_id)
+            got = await self._store.write(
+                partial(
+                    take_up,
+                    operation_id=operation_id,
+                    owner=self.owner,
+                    alone=self._store.alone,
+                    again=again,
+                )
             )
-            if found is not None and found.live:
-                await self._take_up(found, again)
         except LeaseLost:
             return
         except DatabaseUnusable as damaged:
             log.error(
                 "operation.unreadable", operation=operation_id, problem=str(damaged)
             )
-            self._claim_in(FORSAKEN, operation_id)  # a key may come back
+            self._claim_in(leases.FORSAKEN, operation_id)  # a key may come back
         except Unavailable:
-            self._claim_in(RENEW, operation_id)
+            self._claim_in(leases.RENEW, operation_id)
+        else:
+            self._claimed(got)
 
-    def _claim_in(self, seconds: float, operation_id: str) -> None:
-        loop = asyncio.get_running_loop()
-        self._timers[operation_id] = loop.call_later(seconds, self._due, operation_id)
-
-    async def _take_up(self, operation: Operation, again: bool) -> None:
-        """Claim a row that nobody runs, and go on with it."""
-        if operation.id in self._handles:
-            return
-        work = await self._store.write(
-            partial(
-                take_up,
-                operation=operation,
-                owner=self.owner,
-                alone=self._store.alone,
-                again=again,
-            )
-        )
-        if work is None:
+    def _claimed(self, got: Work | Operation) -> None:
+        """Go on with what was claimed, or say that it was parked."""
+        if isinstance(got, Operation):
             log.error(
                 "operation.parked",
-                operation=operation.id,
-                kind=operation.kind.value,
-                instance_id=operation.instance_id,
-                claims=operation.claims,
+                operation=got.id,
+                kind=got.kind.value,
+                instance_id=got.instance_id,
+                claims=got.claims,
                 fix="it ended its process every time; mend the cause, then repeat"
                 " the platform's request",
             )
             return
-        log.info(
-            "operation.resumed",
-            operation=operation.id,
-            kind=operation.kind.value,
-            instance_id=operation.instance_id,
-            attempt=work.operation.attempt,
-        )
-        self.take(work)
+        if got.operation.attempt > 1:
+            log.info(
+                "operation.resumed",
+                operation=got.operation.id,
+                kind=got.operation.kind.value,
+                instance_id=got.operation.instance_id,
+                attempt=got.operation.attempt,
+            )
+        self.take(got)
+
+    def _claim_in(self, seconds: float, operation_id: str) -> None:
+        loop = asyncio.get_running_loop()
+        self._timers[operation_id] = loop.call_later(seconds, self._due, operation_id)
 
     async def _drive(self, handle: Handle) -> None:
         operation = handle.operation
@@ -368,8 +389,7 @@ class EmbeddedEngine:
         handle.done.cancel()
         self._handles.pop(handle.operation.id, None)
         if not self._stopping.is_set():
-            due = now() + int(RENEW * MICROSECONDS)
-            self._later(replace(handle.operation, run_at=due))
+            self._claim_in(leases.RENEW, handle.operation.id)
 
     async def _tell_as_stored(self, handle: Handle) -> None:
         """Another ended it: those who wait get what the row says."""
@@ -391,11 +411,12 @@ class EmbeddedEngine:
         """Schedule the clean-up that a failed roll-back recorded."""
         if ended.state == "succeeded" and ended.kind is not OperationKind.SWEEP:
             return
-        await self._own_account(ended.instance_id)
+        if not self._store.delivers:
+            await self._own_account(ended.instance_id)
 
     def look_after(self, instance_id: str) -> None:
         """Something was recorded on the broker's own account."""
-        if not self._stopping.is_set():
+        if self.works and not self._store.delivers and not self._stopping.is_set():
             self._spawn(self._own_account(instance_id))
 
     async def _own_account(self, instance_id: str) -> None:
@@ -425,13 +446,13 @@ class EmbeddedEngine:
 
     async def _heart(self) -> None:
         """Renew the leases of what runs here; hear what is to be stopped."""
-        while not await self._pause(RENEW):
+        while not await self._pause(leases.RENEW):
             if not self._handles:
                 continue
             held = tuple(self._handles.values())
-            until = now() + int(LEASE * MICROSECONDS)
+            until = lease_from_now()
             try:
-                async with asyncio.timeout(None if self._store.alone else RENEW):
+                async with asyncio.timeout(None if self._store.alone else leases.RENEW):
                     stop = await self._store.write(
                         partial(operations.renew, owner=self.owner, until=until),
                         long=True,
@@ -449,7 +470,7 @@ class EmbeddedEngine:
 
     async def _watch(self) -> None:
         """Let go in time, whether or not the database answers; and look around."""
-        while not await self._pause(WATCH):
+        while not await self._pause(leases.WATCH):
             for handle in tuple(self._handles.values()):
                 if self._is_over(handle):
                     handle.interrupt(Reason.LOST)
@@ -458,15 +479,16 @@ class EmbeddedEngine:
 
     def _is_over(self, handle: Handle) -> bool:
         """Whether a lease is so near its end that another may soon claim it."""
-        return handle.until - now() < MARGIN * MICROSECONDS
+        return handle.until - now() < leases.MARGIN * MICROSECONDS
 
     async def _look_around(self) -> None:
         """Compare the table with what runs here."""
         self._looking = True
+        late = int(leases.OVERDUE * MICROSECONDS) if self._store.delivers else 0
         try:
             before = frozenset(self._handles)
             seen = await self._store.read(
-                partial(operations.glance, owner=self.owner, now=now())
+                partial(operations.glance, owner=self.owner, now=now() - late)
             )
             self._compare(before, seen)
         except Unavailable:
@@ -479,18 +501,22 @@ class EmbeddedEngine:
         odd: set[str] = set()
         for operation_id in before & self._handles.keys():
             handle = self._handles[operation_id]
-            fence, stop = seen.held.get(operation_id, (None, False))
-            if stop:
+            held = seen.held.get(operation_id)
+            fence = None if held is None else held.fence
+            if held is not None and held.stop_asked:
                 handle.interrupt(Reason.HALTED)
+            elif held is not None and _turned(handle.operation, held):
+                back = Phase.ROLLBACK
+                self.turned(replace(handle.operation, fence=held.fence, phase=back))
             elif fence != handle.operation.fence:
                 odd.add(operation_id)
                 if operation_id in self._odd:
                     handle.interrupt(Reason.LOST)
-        for operation_id, (_, stop) in seen.held.items():
+        for operation_id, held in seen.held.items():
             if self._knows(operation_id):
                 continue
             odd.add(operation_id)
-            if operation_id in self._odd and stop:
+            if operation_id in self._odd and held.stop_asked:
                 self._spawn(self._let_go(operation_id))
             elif operation_id in self._odd:
                 self._spawn(self._claim(operation_id, again=True))
@@ -511,10 +537,10 @@ class EmbeddedEngine:
             for one, claims in seen.due.items()
             if one not in seen.held and not self._knows(one)
         }
-        for operation_id, claims in due.items():
-            if claims < SUSPECT:
-                self._spawn(self._claim(operation_id))
-        suspects = [one for one, claims in due.items() if claims >= SUSPECT]
+        fresh = [one for one, claims in due.items() if claims < leases.SUSPECT]
+        for operation_id in fresh[: max(0, self._concurrency - len(self._handles))]:
+            self._spawn(self._claim(operation_id))
+        suspects = [one for one, claims in due.items() if claims >= leases.SUSPECT]
         if suspects and not self._suspects:
             self._suspects |= set(suspects)
             self._spawn(self._one_by_one(suspects))
@@ -523,18 +549,6 @@ class EmbeddedEngine:
         """What was halted does not run here: say so."""
         with contextlib.suppress(Unavailable):
             await self._store.write(partial(let_go, operation_id=operation_id))
-
-    async def _housekeeping(self) -> None:
-        """Forget what is older than its retention."""
-        while not await self._pause(HOUSEKEEPING):
-            try:
-                await self._store.write(
-                    partial(forget, days=self._retention), long=True
-                )
-                if not self._store.alone:
-                    await self._store.write(settle_forsaken, long=True)
-            except Unavailable:
-                continue
 
     async def _pause(self, seconds: float) -> bool:
         """Sleep; True when the process is to stop."""
@@ -545,87 +559,10 @@ class EmbeddedEngine:
         return True
 
 
-def take_up(
-    db: sa.Connection,
-    operation: Operation,
-    owner: str,
-    alone: bool = True,
-    again: bool = False,
-) -> Work | None:
-    """Claim a row; None when it was parked instead.
-
-    An operation whose answer was owed when its process died is turned: the
-    platform saw an error and keeps nothing.
-
-    Args:
-        alone: nobody else runs operations of this database; else only what is due
-            is claimed, or what is this owner's own.
-        again: the owner claims anew what it holds; that it did not end its process
-            is plain, so it is not counted.
-
-    Raises:
-        LeaseLost: it has ended, or another has it.
-    """
-    if not alone:
-        fresh = operations.seize(db, operation.id)
-        if (
-            fresh is None
-            or not fresh.live
-            or fresh.fence != operation.fence
-            or (fresh.owner != owner and (fresh.run_at or 0) > now())
-        ):
-            raise LeaseLost(f"operation {operation.id} is another's")
-    if operation.claims >= MAX_CLAIMS and not again:
-        park(db, operation)
-        return None
-    if operation.answer_owed and operation.kind in TAKEN_BACK:
-        turned = operations.turn(db, operation.id, endings.RESTARTED, owed=True)
-        operation = turned or operation
-    until = now() + int(LEASE * MICROSECONDS)
-    claimed = operations.claim(db, operation, owner=owner, until=until)
-    if again:
-        operations.retry(db, claimed, claimed.attempt)
-    work = load(db, claimed)
-    if work is None:
-        raise LeaseLost("its instance is forgotten")
-    return work
-
-
-def park(db: sa.Connection, operation: Operation) -> None:
-    """End what crashes its process every time: failed, and loud to the operator."""
-    work = load(db, operation)
-    if work is None:
-        raise LeaseLost("its instance is forgotten")
-    text = (
-        "The service could not do this. Give your operator the number of this"
-        f" operation: {operation.id}."
+def _turned(mine: Operation, held: Held) -> bool:
+    """Whether another process has given up waiting, so that ours is rolled back."""
+    return (
+        mine.phase is Phase.FORWARD
+        and held.phase is Phase.ROLLBACK
+        and held.fence == mine.fence + 1
     )
-    failure = Failure(text=text, clean=False, parked=True)
-    endings.failed(db, work, failure)
-
-
-def let_go(db: sa.Connection, operation_id: str) -> None:
-    """A halted operation of ours has no call that runs."""
-    found = operations.find(db, operation_id)
-    if found is not None:
-        endings.stopped(db, found)
-
-
-def settle_forsaken(db: sa.Connection) -> None:
-    """End halted operations whose process is long gone, and sweep after them."""
-    for operation in operations.forsaken(db, now() - int(FORSAKEN * MICROSECONDS)):
-        endings.stopped(db, operation)
-
-
-def settle_halted(db: sa.Connection) -> None:
-    """The process of every halted call is dead, so these calls have ended."""
-    for operation in operations.all_open(db):
-        if operation.stop_asked:
-            endings.stopped(db, operation)
-
-
-def forget(db: sa.Connection, days: float, moment: Callable[[], int] = now) -> int:
-    """Drop ended operations after `days`, tombstones after 90 days."""
-    dropped = operations.forget(db, int(moment() - days * DAY))
-    dropped += bindings.forget(db, moment() - TOMBSTONE_DAYS * DAY)
-    return dropped + instances.forget(db, moment() - TOMBSTONE_DAYS * DAY)

@@ -47,6 +47,7 @@ from osbkit.operations.endings import Failure
 from osbkit.operations.run import RecordedRun
 from osbkit.operations.work import Requests, Work
 from osbkit.store import operations
+from osbkit.store.protocol import Store
 from osbkit.store.rows import now
 from osbkit.telemetry import log, trouble
 
@@ -89,7 +90,9 @@ class Handle:
         until: when the lease runs out, as far as this process knows (microseconds).
     """
 
-    def __init__(self, work: Work, store: Any, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, work: Work, store: Store, loop: asyncio.AbstractEventLoop
+    ) -> None:
         self.work = work
         self.store = store
         self.done: asyncio.Future[Operation] = loop.create_future()
@@ -179,7 +182,7 @@ class Executor:
 
     def __init__(
         self,
-        store: Any,
+        store: Store,
         registry: Registry,
         requests: Requests,
         *,

@@ -15,10 +15,10 @@ its own generation, so it never meets what was made since.
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
-from typing import Any
 
 from osbkit.domain import MICROSECONDS, Operation
 from osbkit.store import operations
+from osbkit.store.protocol import Store
 from osbkit.store.rows import now
 
 GRACE = 5 * MICROSECONDS
@@ -51,7 +51,7 @@ def unfinished(
 
 
 async def wait_until_stopped(
-    store: Any,
+    store: Store,
     mine: Operation,
     returned: Callable[[str, float], Awaitable[None]],
 ) -> None:

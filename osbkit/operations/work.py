@@ -30,7 +30,7 @@ from osbkit.domain import (
     Operation,
     resource_name,
 )
-from osbkit.store import bindings, instances
+from osbkit.store import bindings, instances, operations
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,12 +55,15 @@ def load(db: sa.Connection, operation: Operation) -> Work | None:
     instance = instances.find(db, operation.instance_id)
     if instance is None:
         return None
+    waits = operations.halted(db, operation.instance_id)
     if operation.binding_id is not None:
         binding = bindings.find(db, operation.instance_id, operation.binding_id)
-        return Work(operation=operation, instance=instance, binding=binding, waits=True)
+        return Work(
+            operation=operation, instance=instance, binding=binding, waits=waits
+        )
     every = bindings.of_instance(db, operation.instance_id, operation.generation)
     return Work(
-        operation=operation, instance=instance, bindings=tuple(every), waits=True
+        operation=operation, instance=instance, bindings=tuple(every), waits=waits
     )
 
 

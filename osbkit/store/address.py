@@ -35,7 +35,10 @@ COMMAND = 25.0
 """How long we wait for its answer: longer, so that the server speaks first."""
 SERVERS = frozenset({"postgresql", "mariadb", "mysql"})
 EXTRA = {"postgresql": "postgresql", "mariadb": "mariadb", "mysql": "mariadb"}
-DRIVERS = {"postgresql": ("asyncpg", "psycopg"), "mariadb": ("asyncmy",)}
+DRIVERS = {
+    "postgresql": ("asyncpg", "psycopg", "procrastinate"),
+    "mariadb": ("asyncmy",),
+}
 READ_COMMITTED = "READ COMMITTED"
 
 
@@ -124,6 +127,10 @@ class Server:
         """`postgresql`, `mariadb` or `mysql`."""
         return self.url.drivername
 
+    def dsn(self) -> str:
+        """The URL for libpq and asyncpg, password included."""
+        return self.url.render_as_string(hide_password=False)
+
     def where(self) -> str:
         """For people: kind, host and database, never the password."""
         host = self.url.host or "localhost"
@@ -177,7 +184,7 @@ class Server:
         psycopg = importlib.import_module("psycopg")
         engine = sa.create_engine(
             "postgresql+psycopg://",
-            creator=partial(psycopg.connect, self._dsn(), connect_timeout=int(CONNECT)),
+            creator=partial(psycopg.connect, self.dsn(), connect_timeout=int(CONNECT)),
             poolclass=sa.pool.NullPool,
         )
         try:
@@ -212,14 +219,11 @@ class Server:
             raise errors[0]
         return results[0]
 
-    def _dsn(self) -> str:
-        return self.url.render_as_string(hide_password=False)
-
     async def _asyncpg(self, *_: Any, **__: Any) -> Any:
         asyncpg = importlib.import_module("asyncpg")
         milliseconds = str(int(STATEMENT * 1000))
         return await asyncpg.connect(
-            self._dsn(),
+            self.dsn(),
             timeout=CONNECT,
             command_timeout=COMMAND,
             server_settings={

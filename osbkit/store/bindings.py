@@ -1,15 +1,16 @@
 """Statements on `bindings`, and the way between row and record."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
-from osbkit.domain import Binding, Json, ResourceState
+from osbkit.domain import Binding, Json, OperationKind, ResourceState
 from osbkit.errors import Stale
 from osbkit.store.rows import dialect, insert_or_ignore
 from osbkit.store.sealing import KeyRing, ring_of
 from osbkit.store.statements import booleans, run
-from osbkit.store.tables import bindings
+from osbkit.store.tables import bindings, operations
 
 BOOLEANS = ("residue",)
 NAMES = tuple(column.name for column in bindings.c)
@@ -70,6 +71,28 @@ END_ALL = (
         ended_at=sa.bindparam("now_"),
         revision=bindings.c.revision + 1,
     )
+)
+EXPIRED = (
+    sa.select(
+        bindings.c.instance_id,
+        bindings.c.binding_id,
+        bindings.c.platform,
+        bindings.c.service_id,
+        bindings.c.plan_id,
+    )
+    .outerjoin(operations, operations.c.id == bindings.c.latest)
+    .where(bindings.c.expires_at <= sa.bindparam("now_"))
+    .where(bindings.c.ended_at.is_(None))
+    .where(bindings.c.state == ResourceState.READY)
+    .where(
+        sa.or_(
+            operations.c.id.is_(None),
+            operations.c.kind == OperationKind.BIND,
+            operations.c.ended_at < sa.bindparam("before_"),
+        )
+    )
+    .order_by(bindings.c.expires_at)
+    .limit(100)
 )
 FORGET = sa.delete(bindings).where(bindings.c.ended_at < sa.bindparam("before_"))
 
@@ -146,6 +169,27 @@ def mark_ready(
 def end_all(db: sa.Connection, instance_id: str, generation: int, now: int) -> None:
     """Every binding of an instance that was just deleted is gone as well."""
     run(db, END_ALL, {"instance_": instance_id, "generation_": generation, "now_": now})
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """A binding whose time is over, as a DELETE would name it."""
+
+    instance_id: str
+    binding_id: str
+    platform: str
+    service_id: str
+    plan_id: str
+
+
+def expired(db: sa.Connection, now: int, tried_before: int) -> list[Expired]:
+    """Bindings whose `expires_at` has passed, the oldest first; at most 100.
+
+    Args:
+        tried_before: leaves out what somebody tried to remove since (microseconds).
+    """
+    rows = run(db, EXPIRED, {"now_": now, "before_": tried_before}).fetchall()
+    return [Expired(*row) for row in rows]
 
 
 def forget(db: sa.Connection, before: int) -> int:

@@ -15,6 +15,9 @@ TOUCH = (
     .where(meta.c.name == "touched")
     .values(value=sa.bindparam("moment_"))
 )
+PROVE = (
+    sa.update(meta).where(meta.c.name == "keys").values(value=sa.bindparam("value_"))
+)
 PLACE = "meta.value"
 
 
@@ -45,6 +48,18 @@ def of_database(db: sa.Connection) -> str:
         )
     )
     return broker_id
+
+
+def reseal(db: sa.Connection) -> None:
+    """Seal the proof of the keys with the first key of the ring.
+
+    To be done last: until then the old key is needed, and a ring without it refused.
+    """
+    ring = ring_of(db)
+    proof = bytes.fromhex(db.execute(VALUE, {"name_": "keys"}).scalar_one())
+    if not ring.newest(proof):
+        fresh = ring.seal(ring.open(proof, PLACE, "keys"), PLACE, "keys")
+        db.execute(PROVE, {"value_": (fresh or b"").hex()})
 
 
 def touch(db: sa.Connection) -> None:

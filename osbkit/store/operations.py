@@ -7,7 +7,7 @@ what comes after it waits for `stopped()` or for its lease to run out.
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -21,6 +21,7 @@ from osbkit.domain import (
     ResourceState,
 )
 from osbkit.errors import DatabaseUnusable, LeaseLost, OperationInProgress
+from osbkit.store import jobs
 from osbkit.store.sealing import KeyRing, ring_of
 from osbkit.store.statements import IntegrityError, booleans, run
 from osbkit.store.tables import bindings, instances, operations
@@ -76,9 +77,18 @@ DUE = (
     .limit(100)
 )
 HELD_BY = (
-    sa.select(operations.c.id, operations.c.fence, operations.c.stop_asked)
+    sa.select(
+        operations.c.id, operations.c.fence, operations.c.stop_asked, operations.c.phase
+    )
     .where(OPEN)
     .where(operations.c.owner == sa.bindparam("owner_"))
+)
+HALTED = (
+    sa.select(operations.c.id)
+    .where(operations.c.instance_id == sa.bindparam("instance_"))
+    .where(OPEN)
+    .where(operations.c.stop_asked)
+    .limit(1)
 )
 FORSAKEN = (
     sa.select(*COLUMNS)
@@ -236,6 +246,8 @@ def add(db: sa.Connection, operation: Operation) -> None:
         run(db, INSERT, values(operation, ring_of(db)))
     except IntegrityError:
         raise OperationInProgress from None
+    if operation.owner is None:
+        jobs.enqueue(db, operation.id, operation.run_at)
 
 
 def taken(db: sa.Connection, key: str) -> bool:
@@ -323,9 +335,14 @@ def claim(
         LeaseLost: it has ended or was claimed by another.
     """
     _guarded(db, CLAIM, operation, {"owner_": owner, "until_": until})
-    found = find(db, operation.id)
-    assert found is not None
-    return found
+    return replace(
+        operation,
+        fence=operation.fence + 1,
+        owner=owner,
+        run_at=until,
+        attempt=operation.attempt + 1,
+        claims=operation.claims + 1,
+    )
 
 
 def seize(db: sa.Connection, operation_id: str) -> Operation | None:
@@ -338,16 +355,25 @@ def seize(db: sa.Connection, operation_id: str) -> Operation | None:
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """How an operation stands that a process holds."""
+
+    fence: int
+    stop_asked: bool
+    phase: Phase
+
+
+@dataclass(frozen=True, slots=True)
 class Glance:
     """What one process has to know of a table that many share.
 
     Attributes:
         due: id → claims, of what nobody holds, or no longer.
-        held: id → fence and whether it is asked to stop, of what we hold.
+        held: id → how it stands, of what we hold.
     """
 
     due: dict[str, int]
-    held: dict[str, tuple[int, bool]]
+    held: dict[str, Held]
 
 
 def glance(db: sa.Connection, *, owner: str, now: int) -> Glance:
@@ -356,7 +382,7 @@ def glance(db: sa.Connection, *, owner: str, now: int) -> Glance:
     held = run(db, HELD_BY, {"owner_": owner}).fetchall()
     return Glance(
         due={row[0]: row[1] for row in due},
-        held={row[0]: (row[1], bool(row[2])) for row in held},
+        held={row[0]: Held(row[1], bool(row[2]), Phase(row[3])) for row in held},
     )
 
 
@@ -413,6 +439,7 @@ def postpone(db: sa.Connection, operation: Operation, run_at: int) -> None:
         LeaseLost: the operation is another's or has ended.
     """
     _guarded(db, POSTPONE, operation, {"run_at_": run_at})
+    jobs.enqueue(db, operation.id, run_at)
 
 
 def turn(
@@ -542,6 +569,16 @@ def save_steps(db: sa.Connection, operation: Operation, done: Json) -> None:
     """
     blob = ring_of(db).seal(done, "operations.steps", operation.id)
     _guarded(db, SAVE_STEPS, operation, {"steps_": blob})
+
+
+def halted(db: sa.Connection, instance_id: str) -> bool:
+    """Whether a halted call on an instance or its bindings may still be running."""
+    return run(db, HALTED, {"instance_": instance_id}).fetchone() is not None
+
+
+def unattended(db: sa.Connection, before: int) -> int:
+    """How many operations have been due since a moment, at most 100."""
+    return len(run(db, DUE, {"now_": before}).fetchall())
 
 
 def forget(db: sa.Connection, before: int) -> int:

@@ -78,6 +78,15 @@ class KeyRing:
             )
         return cls(keys)
 
+    @property
+    def labels(self) -> list[str]:
+        """Of all keys, the one that seals in front."""
+        return list(self._keys)
+
+    def newest(self, blob: bytes) -> bool:
+        """Whether a value is sealed with the first key."""
+        return blob.startswith(self._head)
+
     def seal(self, value: Any, place: str, uid: str) -> bytes | None:
         """Encrypt a JSON value for one column of one row."""
         if value is None or value == {}:

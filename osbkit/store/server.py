@@ -72,15 +72,19 @@ class ServerStore:
     Attributes:
         broker_id: random, made by the first process that served the database.
         alone: other processes may run operations of this database.
+        delivers: rows that nobody holds have a job of procrastinate's.
         closing: nothing is to be tried again, the process is about to leave.
     """
 
     alone = False
     closing: bool
 
-    def __init__(self, server: Server, keys: str | None = None) -> None:
+    def __init__(
+        self, server: Server, keys: str | None = None, *, delivers: bool = False
+    ) -> None:
         if not keys:
             raise SettingsInvalid(NO_KEYS)
+        self.delivers = delivers
         self._server = server
         self._ring = KeyRing.from_text(keys)
         self._writer: AsyncEngine | None = None
@@ -125,11 +129,12 @@ class ServerStore:
             pool_timeout=POOL_WAIT,
             pool_recycle=RECYCLE,
         )
-        ring = self._ring
+        ring, delivers = self._ring, self.delivers
 
         @sa.event.listens_for(engine.sync_engine, "connect")
         def _prepare(connection: Any, record: Any) -> None:
             record.info["osbkit_ring"] = ring
+            record.info["osbkit_jobs"] = delivers
 
         return engine
 
@@ -150,6 +155,11 @@ class ServerStore:
         for engine in engines:
             if engine is not None:
                 await engine.dispose()
+
+    @property
+    def ring(self) -> KeyRing:
+        """The keys that open and seal."""
+        return self._ring
 
     # --- writing ------------------------------------------------------------------
 

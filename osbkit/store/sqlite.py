@@ -114,12 +114,15 @@ class SqliteStore:
 
     Attributes:
         broker_id: random, made with the database.
+        ring: the keys that open and seal.
         alone: holding the lock file proves that no other process runs
             operations of this file.
         closing: nothing is to be tried again, the process is about to leave.
     """
 
     alone = True
+    delivers = False
+    ring: KeyRing
     closing: bool
     """The broker is stopping: nobody retries a write any longer."""
 
@@ -154,9 +157,9 @@ class SqliteStore:
             )
         try:
             self._lock.take()
-            ring = KeyRing.from_text(self._keys) if self._keys else self._ring()
+            self.ring = KeyRing.from_text(self._keys) if self._keys else self._ring()
             migrate.upgrade_file(self._path)
-            self._engine = make_engine(self._path, ring)
+            self._engine = make_engine(self._path, self.ring)
             self._writer = Writer(self._engine)
             self._writer.start()
             self._reader = self._engine.connect()

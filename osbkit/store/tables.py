@@ -23,7 +23,7 @@ NAMING = {
 }
 metadata = sa.MetaData(naming_convention=NAMING)
 
-SCHEMA = "0001"
+SCHEMA = "0002"
 """The Alembic revision that this code reads and writes."""
 
 
@@ -107,6 +107,7 @@ bindings = sa.Table(
     sa.Column("latest", exact(32)),
     sa.Column("created_at", moment(), nullable=False),
     sa.Column("ended_at", moment()),
+    sa.Index(None, "expires_at"),
 )
 
 operations = sa.Table(
@@ -163,3 +164,8 @@ SEALED = (
     operations.c.steps,
 )
 """Every column that holds ciphertext; a row's uid (or operation id) is its key."""
+
+
+def ours(name: str | None, kind: str, _: object) -> bool:
+    """Alembic's `include_name`: procrastinate's tables, on PostgreSQL, are not here."""
+    return kind != "table" or not (name or "").startswith("procrastinate_")

@@ -37,8 +37,9 @@ from osbkit import Bound, Broker, Catalog, Failed, NoParameters, Refused
 from osbkit.backends.scripted import Hold, Progress, ScriptedBackend, fail, succeed
 from osbkit.cli.serve import server_config
 from osbkit.errors import CatalogInvalid, Unavailable
+from osbkit.lifecycle.housekeeping import forget
 from osbkit.lifecycle.waiting import ROLLBACK_WAIT
-from osbkit.operations import backoff, engines
+from osbkit.operations import backoff
 from osbkit.operations import bound as operations_bound
 from osbkit.settings import Settings
 from osbkit.store.tables import instances as instances_table
@@ -907,7 +908,7 @@ async def forgotten_after(broker: Served, days: float) -> None:
     await broker.set(instances_table, gone, ended_at=ended)
     over = operations_table.c.ended_at.is_not(None)
     await broker.set(operations_table, over, ended_at=ended)
-    await store.write(partial(engines.forget, days=8))
+    await store.write(partial(forget, days=8))
 
 
 async def test_09_after_a_deletion_it_says_succeeded_then_410_then_404(

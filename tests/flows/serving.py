@@ -343,9 +343,7 @@ class Served:
         await until(lambda: not self._busy())
 
     def _busy(self) -> bool:
-        lasting = {
-            f"EmbeddedEngine.{name}" for name in ("_heart", "_housekeeping", "_watch")
-        }
+        lasting = {f"Engine.{name}" for name in ("_heart", "_watch")}
         return any(
             task.get_coro().__qualname__ not in lasting for task in self.engine._tasks
         )

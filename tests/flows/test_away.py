@@ -329,7 +329,7 @@ async def test_a_delete_that_cannot_see_what_it_halted_still_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It waits for a call, and the database is away when it looks."""
-    monkeypatch.setattr("osbkit.operations.engines.RENEW", 0.02)
+    monkeypatch.setattr("osbkit.operations.leases.RENEW", 0.02)
     gates = Gates()
     async with served(Scene(tmp_path, pause=gates.pause)) as scene:
         gate = gates.shut("provision.2", stubborn=True)

@@ -17,7 +17,7 @@ from osbkit.backends.scripted import (
     succeed,
 )
 from osbkit.errors import Unavailable
-from osbkit.operations.engines import forget
+from osbkit.lifecycle.housekeeping import forget
 from osbkit.store import rows
 from tests.flows.serving import (
     ASYNC,

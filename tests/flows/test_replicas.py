@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from osbkit import ServiceBackend
 from osbkit.domain import OperationState
 from osbkit.errors import Unavailable
-from osbkit.operations import engines, halting
+from osbkit.operations import halting, leases
 from osbkit.store import migrate
 from tests import servers
 from tests.flows.serving import (
@@ -126,9 +126,8 @@ async def pair(
         "MARGIN": 1.0,
         "RENEW": 0.5,
         "WATCH": 0.1,
-        "POLL": 0.05,
     }.items():
-        monkeypatch.setattr(engines, name, value)
+        monkeypatch.setattr(leases, name, value)
     monkeypatch.setattr(halting, "GRACE", 200_000)
     url = await asyncio.to_thread(servers.fresh, request.param)
     await asyncio.to_thread(migrate.upgrade, url)

@@ -373,4 +373,4 @@ def test_each_revision_says_in_print_which_code_may_run_on_it(dialect, tmp_path)
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_printed_statements_write_the_revision_down(dialect):
-    assert f"VALUES ('{migrate.head()}')" in printed(dialect)
+    assert f"version_num='{migrate.head()}'" in printed(dialect)

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from osbkit.domain import Operation, OperationKind, OperationState, Phase, ResourceState
 from osbkit.errors import LeaseLost, OperationInProgress
 from osbkit.store import bindings, instances, operations
+from osbkit.store.operations import Held
 from osbkit.store.tables import operations as table
 from osbkit.version import VERSION
 from tests.store.plans import uses_an_index
@@ -244,7 +245,7 @@ def test_glance_tells_what_is_due_and_what_one_holds(db):
     seen = operations.glance(db, owner="a", now=NOON)
 
     assert seen.due == {due.id: 3}
-    assert seen.held == {held.id: (held.fence, False)}
+    assert seen.held == {held.id: Held(held.fence, False, Phase.FORWARD)}
     later = operations.glance(db, owner="b", now=NOON + LEASE)
     assert set(later.due) == {"op-1", "op-2", "op-3"}
     assert later.held == {}
@@ -256,7 +257,7 @@ def test_glance_tells_what_is_to_be_stopped(db):
 
     seen = operations.glance(db, owner="a", now=NOON + LEASE)
 
-    assert seen.held == {"op-1": (mine.fence + 1, True)}
+    assert seen.held == {"op-1": Held(mine.fence + 1, True, Phase.FORWARD)}
     assert seen.due == {}
 
 

@@ -1,7 +1,7 @@
 """What is forgotten, and when: operations after days, tombstones after ninety."""
 
 from osbkit.domain import OperationState
-from osbkit.operations.engines import TOMBSTONE_DAYS, forget
+from osbkit.lifecycle.housekeeping import TOMBSTONE_DAYS, forget
 from osbkit.store import bindings, identity, instances, operations
 from tests.store.records import DAY, NOON, a_binding, an_instance, an_operation
 
@@ -51,8 +51,8 @@ def test_broker_id_and_proof_of_keys_are_made_together_and_kept(db, monkeypatch)
     made = identity.of_database(db)
 
     assert identity.of_database(db) == made
-    names = [row[0] for row in db.exec_driver_sql("SELECT name FROM meta ORDER BY 1")]
-    assert names == ["broker_id", "keys"]
+    names = {row[0] for row in db.exec_driver_sql("SELECT name FROM meta")}
+    assert names >= {"broker_id", "keys"}
 
 
 def test_sign_of_life_is_another_value_each_time(db, monkeypatch):

@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from osbkit.domain import Operation, OperationState
 from osbkit.errors import DatabaseUnusable, LeaseLost, SettingsInvalid, Unavailable
 from osbkit.lifecycle.instances import Recorded, record_provision
-from osbkit.operations.engines import take_up
+from osbkit.operations.claiming import take_up
 from osbkit.store import instances, migrate, operations, rows
 from osbkit.store import server as module
 from osbkit.store.address import Server, server_of
@@ -90,6 +90,7 @@ async def test_start_on_an_empty_database_names_the_command_to_run(kind):
 async def test_start_on_a_schema_of_a_newer_version_is_refused(url):
     def age(db: sa.Connection) -> None:
         db.execute(sa.text("UPDATE alembic_version SET version_num = '0099'"))
+        db.execute(sa.text("DELETE FROM meta"))
 
     await asyncio.to_thread(server_at(url).run, age)
 
@@ -375,7 +376,12 @@ async def test_what_is_due_is_claimed_by_one(two):
     async def claim(replica: int, operation: Operation) -> str | None:
         try:
             work = await two[replica].write(
-                partial(take_up, operation=operation, owner=str(replica), alone=False)
+                partial(
+                    take_up,
+                    operation_id=operation.id,
+                    owner=str(replica),
+                    alone=False,
+                )
             )
         except LeaseLost:
             return None
@@ -408,7 +414,7 @@ async def test_lease_that_has_not_run_out_is_left_to_its_holder(two):
     await two[0].write(partial(instances.add, instance=an_instance()))
     held = replace(an_operation(), owner="a", fence=1, run_at=rows.now() + LEASE)
     await two[0].write(partial(operations.add, operation=held))
-    take = partial(take_up, operation=held, alone=False)
+    take = partial(take_up, operation_id=held.id, alone=False)
 
     with pytest.raises(LeaseLost):
         await two[1].write(partial(take, owner="b"))
@@ -431,10 +437,11 @@ async def test_tables_are_those_of_the_code(url):
     from alembic.autogenerate import compare_metadata
     from alembic.migration import MigrationContext
 
-    from osbkit.store.tables import metadata
+    from osbkit.store.tables import metadata, ours
 
     def differences(db: sa.Connection) -> list[Any]:
-        context = MigrationContext.configure(db, opts={"compare_type": True})
+        opts = {"compare_type": True, "include_name": ours}
+        context = MigrationContext.configure(db, opts=opts)
         return list(compare_metadata(context, metadata))
 
     assert await asyncio.to_thread(server_at(url).run, differences) == []

@@ -32,7 +32,7 @@ def test_statement_finds_what_core_would_find(words):
 
     assert found == [tuple(row) for row in words.execute(FIND, {"name_": "a"})]
     assert run(words, FIND, {"name_": "x"}).fetchone() is None
-    assert run(words, ALL).fetchall() == [("a",), ("b",)]
+    assert {("a",), ("b",)} <= set(run(words, ALL).fetchall())
 
 
 def test_values_go_to_their_places_whatever_their_order(words):
@@ -54,8 +54,9 @@ def test_text_in_a_value_is_never_part_of_the_statement(words):
     hostile = "a' OR '1'='1"
 
     assert run(words, FIND, {"name_": hostile}).fetchone() is None
+    before = run(words, ALL).fetchall()
     run(words, SET, {"name_": "a", "value_": "'); DROP TABLE meta; --"})
-    assert len(run(words, ALL).fetchall()) == 2
+    assert run(words, ALL).fetchall() == before
 
 
 def test_statement_without_a_value_it_needs_is_a_fault_of_ours(words):

@@ -17,7 +17,7 @@ from osbkit.domain import (
     resource_name,
 )
 from osbkit.operations.work import Requests, Work, load
-from osbkit.store import bindings, instances
+from osbkit.store import bindings, instances, operations
 from osbkit.store.migrate import upgrade_file
 from osbkit.store.sealing import KeyRing
 from osbkit.store.sqlite import make_engine
@@ -237,6 +237,10 @@ def test_resumed_operation_finds_its_rows_and_waits_for_halted_calls(db):
     bindings.add(db, BINDING)
     fresh = work(OperationKind.BIND, binding=BINDING)
 
+    assert load(db, fresh.operation) == fresh
+    halted = replace(fresh.operation, id="op-9", owner="a", live_key="halted")
+    operations.add(db, halted)
+    operations.halt(db, halted, by=fresh.operation.id, text="Deleted.", now=1)
     assert load(db, fresh.operation) == replace(fresh, waits=True)
 
 
