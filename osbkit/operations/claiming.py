@@ -38,9 +38,9 @@ def take_up(
 
     Args:
         alone: nobody else runs operations of this database; else only what is due
-            is claimed, or what is this owner's own.
-        again: the owner claims anew what it holds; that it did not end its process
-            is plain, so it is not counted.
+            is claimed.
+        again: the owner claims anew what it holds and does not run; that it did
+            not end its process is plain, so it is not counted.
 
     Returns:
         what is to be done; or the operation, when it was parked instead.
@@ -52,9 +52,9 @@ def take_up(
     operation = operations.seize(db, operation_id)
     if operation is None or not operation.live:
         raise LeaseLost(f"operation {operation_id} has ended, or is another's")
-    waits = operation.owner != owner and (operation.run_at or 0) > now()
-    if waits and not alone:
-        raise LeaseLost(f"operation {operation_id} is another's")
+    mine = again and operation.owner == owner
+    if not alone and not mine and (operation.run_at or 0) > now():
+        raise LeaseLost(f"operation {operation_id} is held")
     if operation.claims >= leases.MAX_CLAIMS and not again:
         park(db, operation)
         return operation

@@ -94,6 +94,7 @@ class Engine:
         self._handles: dict[str, Handle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._claiming: set[str] = set()
         self._suspects: set[str] = set()
         self._odd: set[str] = set()
         self._looking = False
@@ -293,10 +294,10 @@ class Engine:
         wait = ((operation.run_at or 0) - now()) / MICROSECONDS
         self._claim_in(max(0.0, wait), operation.id)
 
-    def _due(self, operation_id: str) -> None:
+    def _due(self, operation_id: str, again: bool = False) -> None:
         self._timers.pop(operation_id, None)
         if not self._stopping.is_set():
-            self._spawn(self._claim(operation_id))
+            self._spawn(self._claim(operation_id, again=again))
 
     async def deliver(self, operation_id: str) -> None:
         """See an operation through that a job has named, if it is to be done.
@@ -312,8 +313,9 @@ class Engine:
 
     async def _claim(self, operation_id: str, *, again: bool = False) -> None:
         """Claim a row if it is live; `again` if we hold it and do not run it."""
-        if operation_id in self._handles:
+        if operation_id in self._handles or operation_id in self._claiming:
             return
+        self._claiming.add(operation_id)
         try:
             got = await self._store.write(
                 partial(
@@ -332,9 +334,11 @@ class Engine:
             )
             self._claim_in(leases.FORSAKEN, operation_id)  # a key may come back
         except Unavailable:
-            self._claim_in(leases.RENEW, operation_id)
+            self._claim_in(leases.RENEW, operation_id, again=again)
         else:
             self._claimed(got)
+        finally:
+            self._claiming.discard(operation_id)
 
     def _claimed(self, got: Work | Operation) -> None:
         """Go on with what was claimed, or say that it was parked."""
@@ -359,9 +363,13 @@ class Engine:
             )
         self.take(got)
 
-    def _claim_in(self, seconds: float, operation_id: str) -> None:
+    def _claim_in(
+        self, seconds: float, operation_id: str, *, again: bool = False
+    ) -> None:
         loop = asyncio.get_running_loop()
-        self._timers[operation_id] = loop.call_later(seconds, self._due, operation_id)
+        self._timers[operation_id] = loop.call_later(
+            seconds, self._due, operation_id, again
+        )
 
     async def _drive(self, handle: Handle) -> None:
         operation = handle.operation
@@ -389,7 +397,7 @@ class Engine:
         handle.done.cancel()
         self._handles.pop(handle.operation.id, None)
         if not self._stopping.is_set():
-            self._claim_in(leases.RENEW, handle.operation.id)
+            self._claim_in(leases.RENEW, handle.operation.id, again=True)
 
     async def _tell_as_stored(self, handle: Handle) -> None:
         """Another ended it: those who wait get what the row says."""
@@ -526,6 +534,7 @@ class Engine:
     def _knows(self, operation_id: str) -> bool:
         return (
             operation_id in self._handles
+            or operation_id in self._claiming
             or operation_id in self._timers
             or operation_id in self._suspects
         )
