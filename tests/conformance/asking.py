@@ -60,8 +60,8 @@ PLANS = {
     plan.name: plan
     for plan in (
         Plan(name="sync", mode="sync", bind_mode="sync"),
-        Plan(name="async", mode="async", bind_mode="async"),
-        Plan(name="auto"),
+        Plan(name="async", mode="async", bind_mode="async", version="1.1.0"),
+        Plan(name="auto", version="1.2.0+build.7"),
         Plan(name="polled", mode="async", version=None),
         Plan(name="fixed", updateable=False, rotatable=False),
         Plan(name="unbindable", bindable=False, rotatable=False, version=None),
@@ -215,19 +215,21 @@ NEEDED: dict[str, tuple[str, ...]] = {
     "provision": ("service_id", "plan_id", "organization_guid", "space_guid"),
     "update": ("service_id",),
     "bind": ("service_id", "plan_id"),
-    "rotate": (),
     "deprovision": ("service_id", "plan_id"),
     "unbind": ("service_id", "plan_id"),
 }
 
 
 def malformed(request: Request) -> bool:
-    """Whether a request is "malformed or missing mandatory data"."""
+    """Whether a request is "malformed or missing mandatory data".
+
+    A rotation needs no ids: its predecessor has them.
+    """
     if request.raw is not None:
         return True
     body = request.body
-    rotates = request.verb == "bind" and "predecessor_binding_id" in body
-    needed = NEEDED.get("rotate" if rotates else request.verb, ())
+    rotates = request.verb == "bind" and body.get("predecessor_binding_id") is not None
+    needed = () if rotates else NEEDED.get(request.verb, ())
     return any(body.get(name) is None for name in needed) or any(
         body.get(name) is not None and not fits(body[name])
         for name, fits in FIELDS.get(request.verb, {}).items()
