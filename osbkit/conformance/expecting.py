@@ -83,6 +83,13 @@ def expect_rejected(answer: Exchange, *, said: str = "", advice: str = "") -> No
         raise Broken(f"{why}expected a 4xx, got {_got(answer)}", answer, advice=advice)
 
 
+def expect_no_fault(answer: Exchange, *, said: str = "") -> None:
+    """The answer is a 2xx or a 4xx: whatever it is, the broker meant it."""
+    if not (answer.good or answer.rejected):
+        why = f"{said}: " if said else ""
+        raise Broken(f"{why}expected a 2xx or a 4xx, got {_got(answer)}", answer)
+
+
 def expect_error(answer: Exchange, status: int, code: str, *, advice: str = "") -> None:
     """The answer has this status, and `error` is exactly this code."""
     expect_status(answer, status, advice=advice)

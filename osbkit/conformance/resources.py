@@ -34,7 +34,13 @@ def segment(an_id: str) -> str:
 
 
 class _Resource:
-    """What instances and bindings have in common: a path, and operations on it."""
+    """What instances and bindings have in common: a path, and operations on it.
+
+    Attributes:
+        making: what its PUT is called, for people.
+    """
+
+    making: str
 
     def __init__(self, target: "Target", plan: Plan, path: str) -> None:
         self.target = target
@@ -105,12 +111,40 @@ class _Resource:
             raise Blocked(f"It could not be deleted: {ended.how}.", answer, ended.last)
         return answer
 
-    async def _put(
-        self, usual: Json, flag: Flag, body: Any, changes: dict[str, Any]
+    async def put(
+        self, *, flag: Flag = True, body: Any = None, **changes: Any
     ) -> Exchange:
-        answer = await self._send("PUT", usual, flag, body, changes)
+        """PUT it. The first body is kept: a second call repeats the request.
+
+        What changes a body after the first call changes that request only.
+        """
+        _, fields = _parted(changes)
+        if not self.sent:
+            self.sent = self._usual_body()
+            if body is None and "content" not in changes:
+                self.sent = changed(self.sent, fields)
+        answer = await self._send("PUT", self.sent, flag, body, changes)
         self.first = self.first or answer
         return answer
+
+    async def made_ready(self, **changes: Any) -> None:
+        """PUT it and wait.
+
+        Raises:
+            Blocked: it could not be made.
+        """
+        answer = await self.put(**changes)
+        if not answer.good:
+            raise Blocked(f"{self.making} was answered {answer.status}.", answer)
+        ended = await self.ended(answer)
+        if not ended.succeeded:
+            raise Blocked(
+                f"{self.making} did not succeed: {ended.how}.", answer, ended.last
+            )
+
+    def _usual_body(self) -> Json:
+        """Of its first PUT."""
+        raise NotImplementedError
 
     async def _send(
         self, method: str, usual: Json, flag: Flag, body: Any, changes: dict[str, Any]
@@ -131,13 +165,6 @@ class _Resource:
     def _flag(self, flag: Flag) -> Flag:
         return flag
 
-    async def _ready(self, answer: Exchange, what: str) -> None:
-        if not answer.good:
-            raise Blocked(f"{what} was answered {answer.status}.", answer)
-        ended = await self.ended(answer)
-        if not ended.succeeded:
-            raise Blocked(f"{what} did not succeed: {ended.how}.", answer, ended.last)
-
 
 class Instance(_Resource):
     """A service instance.
@@ -149,32 +176,16 @@ class Instance(_Resource):
         first: the answer to that PUT.
     """
 
+    making = "Provisioning"
+
     def __init__(self, target: "Target", plan: Plan, id: str) -> None:
         super().__init__(target, plan, f"/v2/service_instances/{segment(id)}")
         self.id = id
 
-    async def provision(
-        self, *, flag: Flag = True, body: Any = None, **changes: Any
-    ) -> Exchange:
-        """PUT it. The first body is kept: a second call repeats the request.
+    provision = _Resource.put
 
-        What changes a body after the first call changes that request only.
-        """
-        _, fields = _parted(changes)
-        if not self.sent:
-            self.sent = self.target.provision_body(self.plan)
-            if body is None and "content" not in changes:
-                self.sent = changed(self.sent, fields)
-        return await self._put(self.sent, flag, body, changes)
-
-    async def made_ready(self, **changes: Any) -> None:
-        """Provision it and wait.
-
-        Raises:
-            Blocked: it could not be made.
-        """
-        answer = await self.provision(**changes)
-        await self._ready(answer, "Provisioning")
+    def _usual_body(self) -> Json:
+        return self.target.provision_body(self.plan)
 
     async def update(
         self, *, flag: Flag = True, body: Any = None, **changes: Any
@@ -208,31 +219,18 @@ class Binding(_Resource):
         first: the answer to that PUT.
     """
 
+    making = "Binding"
+
     def __init__(self, instance: Instance, id: str) -> None:
         path = f"{instance.path}/service_bindings/{segment(id)}"
         super().__init__(instance.target, instance.plan, path)
         self.instance = instance
         self.id = id
 
-    async def bind(
-        self, *, flag: Flag = True, body: Any = None, **changes: Any
-    ) -> Exchange:
-        """PUT it. The first body is kept: a second call repeats the request."""
-        _, fields = _parted(changes)
-        if not self.sent:
-            self.sent = self.target.bind_body(self.plan)
-            if body is None and "content" not in changes:
-                self.sent = changed(self.sent, fields)
-        return await self._put(self.sent, flag, body, changes)
+    bind = _Resource.put
 
-    async def made_ready(self, **changes: Any) -> None:
-        """Bind and wait.
-
-        Raises:
-            Blocked: it could not be made.
-        """
-        answer = await self.bind(**changes)
-        await self._ready(answer, "Binding")
+    def _usual_body(self) -> Json:
+        return self.target.bind_body(self.plan)
 
     async def told(self) -> Exchange:
         """The exchange that tells its information: the first answer, or a fetch.

@@ -64,6 +64,9 @@ context_updates = Want(
     "of an offering with allow_context_updates", lambda p: p.offering.context_updates
 )
 
+removable = Want(
+    "whose instances can be deprovisioned", lambda p: p.facts.deprovision.succeeded
+)
 deprovision_sync = Want(
     "that deprovisions within the request", lambda p: p.facts.deprovision.sync
 )
@@ -94,6 +97,7 @@ bind_async_only = Want(
     lambda plan: plan.facts.bind.async_only and plan.facts.bind.succeeded,
 )
 bind_fails = Want("whose binding begins and then fails", lambda p: p.facts.bind.fails)
+unbinds = Want("whose bindings can be removed", lambda p: p.facts.unbind.succeeded)
 unbind_sync = Want("that unbinds within the request", lambda p: p.facts.unbind.sync)
 unbind_202 = Want(
     "that answers unbinding with 202 and succeeds",

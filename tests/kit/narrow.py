@@ -5,6 +5,7 @@ What a request says, and what the reference broker holds of the thing that it na
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 from tests.kit import offers
 from tests.kit.reference import Answer, Asked, Json, ReferenceBroker, Refusal, Thing
@@ -24,6 +25,11 @@ def sent(asked: Asked) -> Json:
 def sends(asked: Asked, body: Json) -> None:
     """Let a request have another body."""
     asked.content = json.dumps(body).encode()
+
+
+def alters(asked: Asked, **changes: Any) -> None:
+    """Let a request have other fields."""
+    sends(asked, {**sent(asked), **changes})
 
 
 def thing_of(broker: ReferenceBroker, asked: Asked) -> Thing | None:

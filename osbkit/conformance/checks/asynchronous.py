@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 from osbkit.conformance import wants
 from osbkit.conformance.catalog import Plan
-from osbkit.conformance.checks.orphans import can_be_fetched, expect_gone
 from osbkit.conformance.exchange import Exchange
 from osbkit.conformance.expecting import expect, expect_none, skip
 from osbkit.conformance.facts import Way, at_once
 from osbkit.conformance.registry import check, every_answer
+from osbkit.conformance.removal import can_be_fetched, expect_gone
 from osbkit.conformance.resources import Binding, Flag, Instance
 from osbkit.conformance.session import CHANGES
 from osbkit.conformance.target import Target

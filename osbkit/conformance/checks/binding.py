@@ -20,24 +20,37 @@ from osbkit.conformance.checks.binding_kinds import (
     binding_tells,
     tells_binding,
 )
-from osbkit.conformance.checks.orphans import can_be_fetched, operation_of
 from osbkit.conformance.exchange import Exchange
 from osbkit.conformance.expecting import (
     Skip,
     expect,
     expect_error,
+    expect_no_fault,
     expect_none,
     expect_rejected,
     expect_status,
     skip,
 )
 from osbkit.conformance.fields import OMIT
+from osbkit.conformance.judging import (
+    expect_no_more_to_come,
+    expect_nothing_made,
+    expect_same_operation,
+    expect_short_operation,
+    expect_text,
+    last_conflict,
+    likely_to_go_on,
+    names_operation,
+    operation_of,
+    repeated,
+    within_the_request,
+)
 from osbkit.conformance.registry import check, every_answer
+from osbkit.conformance.removal import can_be_fetched
 from osbkit.conformance.resources import Binding
 from osbkit.conformance.target import Target
 from osbkit.conformance.wants import Want
 
-LONGEST_OPERATION = 10_000  # characters
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", re.ASCII)
 URL = re.compile(r"[a-z][a-z0-9+.:-]*://[^/]", re.IGNORECASE)
 HOSTS = frozenset({"host", "hostname", "hosts", "uri", "url", "port", "ports"})
@@ -97,12 +110,7 @@ def both_ways(target: Target, *more: Want) -> list[Plan]:
 async def repeated_while_binding(target: Target) -> tuple[Exchange, Exchange]:
     """The answers to a PUT and to its repeat, both from before it ended."""
     binding = (await target.provisioned(target.plan(wants.bind_202))).binding()
-    first = await binding.bind()
-    again = await binding.bind()
-    if not first.running:
-        skip("Binding was answered 202 before, and now it is not.")
-    await binding.still_running(operation_of(first))
-    return first, again
+    return await repeated(binding, binding.bind)
 
 
 def differing(one: Exchange, other: Exchange) -> list[str]:
@@ -141,10 +149,7 @@ async def bound_by_the_request_is_201(target: Target) -> None:
     """The first PUT of a binding is answered 201 when it is ready with the answer."""
     plan = target.plan(wants.bind_sync)
     binding = (await target.provisioned(plan)).binding()
-    answer = await binding.bind(flag=None)
-    if answer.status == 422:
-        answer = await binding.bind()
-    expect_status(answer, 201, 202)
+    expect_status(await within_the_request(binding.bind), 201, 202)
 
 
 @check(
@@ -156,25 +161,9 @@ async def binding_that_has_begun_is_202(target: Target) -> None:
     """A first PUT that is answered 200 or 201 has made the binding: no poll says that
     it is in progress."""
     plans = target.plans(wants.binds) or [target.plan(wants.binds)]
-    first = [plan for plan in plans if _needs_the_flag(plan)]
-    for plan in [*dict.fromkeys([*first, *plans])][:TRIED]:
+    for plan in likely_to_go_on(plans, lambda plan: plan.facts.bind)[:TRIED]:
         binding = (await target.provisioned(plan)).binding()
-        answer = await binding.bind()
-        if not answer.done:
-            continue
-        seen = await binding.poll(operation_of(answer))
-        expect(
-            seen.state != "in progress",
-            f"{plan.label} was answered {answer.status}, and is still in progress",
-            answer,
-            seen,
-        )
-
-
-def _needs_the_flag(plan: Plan) -> bool:
-    """Refused without `accepts_incomplete`, and not answered 202 with it."""
-    way = plan.facts.bind
-    return bool(way.without_flag and way.without_flag.rejected) and not way.begins
+        await expect_no_more_to_come(binding, await binding.bind())
 
 
 @every_answer(
@@ -205,21 +194,15 @@ async def binding_needs_the_flag(target: Target) -> None:
     expect_error(answer, 422, "AsyncRequired")
 
 
-def _names_operation(seen: Exchange) -> bool:
-    return seen.verb == "bind" and seen.running and "operation" in seen.object
-
-
 @every_answer(
     "BIND-22",
-    when=_names_operation,
+    when=names_operation("bind"),
     advice="Leave `operation` out, or give a string of at most 10,000 characters.",
 )
 def operation_of_binding_is_short_text(seen: Exchange) -> None:
     """operation in a 202 to a binding is a string of at most 10,000 characters."""
-    operation = seen.get("operation")
-    expect(isinstance(operation, str), "operation is no string", seen)
-    length = len(operation)
-    expect(length <= LONGEST_OPERATION, f"operation has {length} characters", seen)
+    expect_text(seen, "operation")
+    expect_short_operation(seen)
 
 
 # --- repeats -------------------------------------------------------------------------
@@ -235,15 +218,7 @@ async def repeat_while_binding_is_202(target: Target) -> None:
 @check("BIND-05", advice="Give the operation of the running binding again.")
 async def repeat_while_binding_names_its_operation(target: Target) -> None:
     """A PUT that is repeated while its binding is made names the same operation."""
-    first, again = await repeated_while_binding(target)
-    if not again.running:
-        skip("The repeat was not answered 202.")
-    expect(
-        first.get("operation") == again.get("operation"),
-        f"first {first.get('operation')!r}, then {again.get('operation')!r}",
-        first,
-        again,
-    )
+    expect_same_operation(*await repeated_while_binding(target))
 
 
 @check("BIND-06", advice="Answer 200 and what the first answer told.")
@@ -377,11 +352,7 @@ async def _in_conflict(target: Target, binding: Binding) -> Exchange:
     ]
     if no_route.holds(binding.plan):
         changes.append(_for_app(str(uuid.uuid4())))
-    answers = [await binding.bind(**each) for each in changes]
-    refused = [each for each in answers if each.status == 409]
-    if not refused:
-        skip("No PUT of the id was answered 409.")
-    return refused[-1]
+    return last_conflict([await binding.bind(**each) for each in changes])
 
 
 @check("BIND-12", advice="Look bindings up below their instance, not by id alone.")
@@ -393,11 +364,7 @@ async def bindings_belong_to_their_instance(target: Target) -> None:
     binding = await one.bound()
     same = other.binding(binding.id)
     answer = await same.bind()
-    expect(
-        answer.good or answer.rejected,
-        f"expected 2xx or 4xx, got {answer.status or answer.trouble}",
-        answer,
-    )
+    expect_no_fault(answer)
     if not (await same.ended(answer)).succeeded:
         return
     usual = await credentials_of(await other.bound())
@@ -493,28 +460,7 @@ async def refused_binding_leaves_nothing(target: Target) -> None:
     samples = target.samples(plan, "service_binding", "create")
     wrong: list[Json] = [{"plan_id": OMIT}, {"plan_id": str(uuid.uuid4())}]
     wrong += [{"parameters": each.value} for each in samples.invalid[:1]]
-    never = {each.verb for each in await _looks(instance.binding()) if each.good}
-    refused = 0
-    for changes in wrong:
-        binding = instance.binding()
-        answer = await binding.bind(**changes)
-        if not answer.rejected:
-            continue
-        refused += 1
-        looks = [each for each in await _looks(binding) if each.good]
-        traces = [each for each in looks if each.verb not in never]
-        expect_none(
-            (f"{each.verb} is answered {each.status}" for each in traces),
-            answer,
-            *traces,
-        )
-    if not refused:
-        skip("No binding was refused.")
-
-
-async def _looks(binding: Binding) -> list[Exchange]:
-    """All that may tell whether a binding is there; at last it is deleted."""
-    return [await binding.poll(), await binding.fetch(), await binding.delete()]
+    await expect_nothing_made(instance.binding, wrong)
 
 
 # --- what must be taken --------------------------------------------------------------
@@ -582,11 +528,7 @@ async def binding_while_provisioning_is_no_fault(target: Target) -> None:
     answers = [await instance.binding().bind(flag=flag) for flag in (True, None)]
     await instance.still_running(operation_of(first))
     for answer in answers:
-        expect(
-            answer.good or answer.rejected,
-            f"expected 2xx or 4xx, got {answer.status or answer.trouble}",
-            answer,
-        )
+        expect_no_fault(answer)
 
 
 # --- credentials ---------------------------------------------------------------------

@@ -10,7 +10,6 @@ from functools import partial
 
 from osbkit.conformance import wants
 from osbkit.conformance.catalog import Json, Plan
-from osbkit.conformance.checks.orphans import can_be_fetched, operation_of
 from osbkit.conformance.exchange import Exchange
 from osbkit.conformance.expecting import (
     Skip,
@@ -20,43 +19,46 @@ from osbkit.conformance.expecting import (
     expect_status,
     skip,
 )
+from osbkit.conformance.judging import (
+    BUSY,
+    began,
+    expect_accepted_or_busy,
+    is_busy,
+    operation_of,
+    quick_and_slow,
+    same_space,
+)
 from osbkit.conformance.registry import check, every_answer
+from osbkit.conformance.removal import can_be_fetched
 from osbkit.conformance.resources import Binding, Instance
 from osbkit.conformance.target import Target
 from osbkit.conformance.wants import Want
 
 TIMES = 4  # the same request at the same moment
-CODE = "ConcurrencyError"
-SPACE = ("organization_guid", "space_guid", "context")
-BUSY = 'Answer 422 with {"error": "ConcurrencyError", …}.'
+WAIT = 'Answer 422 with {"error": "ConcurrencyError", …}.'
 LOOK_UP = "Let the database decide: one insert wins, the others find what it made."
-
-
-def is_busy(answer: Exchange) -> bool:
-    """422 ConcurrencyError."""
-    return answer.status == 422 and answer.error == CODE
 
 
 # --- while something is in progress --------------------------------------------------
 
 
-@check("CONC-02", "ERR-09", advice=BUSY)
+@check("CONC-02", "ERR-09", advice=WAIT)
 async def update_waits_for_an_update(target: Target) -> None:
     """An update during another one is accepted, or refused with ConcurrencyError."""
     instance, running = await _being_updated(target)
     answer = await instance.update(**_other_update(target, instance.plan))
-    await _expect_accepted_or_busy(instance, running, answer)
+    await expect_accepted_or_busy(instance, running, answer)
 
 
-@check("CONC-02", "ERR-09", advice=BUSY)
+@check("CONC-02", "ERR-09", advice=WAIT)
 async def bind_waits_for_an_update(target: Target) -> None:
     """A binding during an update is accepted, or refused with ConcurrencyError."""
     instance, running = await _being_updated(target, wants.binds)
     answer = await instance.binding().bind()
-    await _expect_accepted_or_busy(instance, running, answer)
+    await expect_accepted_or_busy(instance, running, answer)
 
 
-@check("CONC-02", "ERR-09", advice=BUSY)
+@check("CONC-02", "ERR-09", advice=WAIT)
 async def changes_wait_for_the_provision(target: Target) -> None:
     """An update or binding during the provision is refused with ConcurrencyError.
 
@@ -65,10 +67,10 @@ async def changes_wait_for_the_provision(target: Target) -> None:
     instance, running = await _being_provisioned(target)
     for answer in await _changes(instance):
         if answer.status != 404:
-            await _expect_accepted_or_busy(instance, running, answer)
+            await expect_accepted_or_busy(instance, running, answer)
 
 
-@check("CONC-02", "ERR-09", advice=BUSY)
+@check("CONC-02", "ERR-09", advice=WAIT)
 async def changes_wait_for_the_deprovision(target: Target) -> None:
     """An update or binding during the deprovision is refused with ConcurrencyError.
 
@@ -76,10 +78,10 @@ async def changes_wait_for_the_deprovision(target: Target) -> None:
     """
     plan = _versatile(target, wants.deprovision_202)
     instance = await target.provisioned(plan)
-    running = _begun(await instance.delete())
+    running = began(await instance.delete())
     for answer in await _changes(instance):
         if answer.status not in {404, 410}:
-            await _expect_accepted_or_busy(instance, running, answer)
+            await expect_accepted_or_busy(instance, running, answer)
 
 
 @check("CONC-08", advice="Refuse before anything is touched that belongs to another.")
@@ -109,10 +111,10 @@ async def other_instances_need_not_wait(target: Target) -> None:
     """What runs on one instance is no reason to refuse a request for another."""
     plan = _versatile(target, wants.gives_202)
     ready = await target.provisioned(plan)
-    space = {name: ready.sent[name] for name in SPACE if name in ready.sent}
+    space = same_space(ready)
     changed, removed = [await target.provisioned(plan, **space) for _ in range(2)]
     instance = target.instance(plan)
-    running = _begun(await instance.provision(**space))
+    running = began(await instance.provision(**space))
     answers = [await removed.delete()]
     if plan.facts.update.succeeded:
         answers.append(await changed.update(**plan.facts.update_change))
@@ -128,22 +130,22 @@ async def other_instances_need_not_wait(target: Target) -> None:
         )
 
 
-@check("CONC-11", advice=BUSY)
+@check("CONC-11", advice=WAIT)
 async def provision_waits_for_the_deprovision(target: Target) -> None:
     """A PUT during the deprovision is refused: 409, or ConcurrencyError."""
     plan = target.plan(wants.deprovision_202)
     instance = await target.provisioned(plan)
-    begun = _begun(await instance.delete())
+    begun = began(await instance.delete())
     answer = await instance.provision()
     await instance.still_running(operation_of(begun))
     expect_status(answer, 409, 422)
     if answer.status == 422:
-        expect_error(answer, 422, CODE)
+        expect_error(answer, 422, BUSY)
 
 
 @every_answer(
     "CONC-03",
-    when=lambda seen: seen.error == CODE and "description" in seen.object,
+    when=lambda seen: seen.error == BUSY and "description" in seen.object,
     advice="Say that another operation is in progress.",
 )
 def concurrency_error_is_described(seen: Exchange) -> None:
@@ -158,7 +160,7 @@ def concurrency_error_is_described(seen: Exchange) -> None:
 @check("CONC-05", advice=LOOK_UP)
 async def equal_provisions_make_one_instance(target: Target) -> None:
     """Equal PUTs of a new instance at the same moment: 201 at most once, no 5xx."""
-    for plan in _quick_and_slow(target, wants.usable, wants.gives_202):
+    for plan in quick_and_slow(target, (wants.usable,), (wants.gives_202,)):
         instance = target.instance(plan)
         sent = target.provision_body(plan)
         answers = await asyncio.gather(
@@ -189,7 +191,7 @@ async def one_of_two_provisions_wins(target: Target) -> None:
 @check("CONC-07", advice=LOOK_UP)
 async def equal_binds_make_one_binding(target: Target) -> None:
     """Equal PUTs of a new binding at the same moment: 201 at most once, no 5xx."""
-    for plan in _quick_and_slow(target, wants.binds, wants.bind_202):
+    for plan in quick_and_slow(target, (wants.binds,), (wants.bind_202,)):
         instance = await target.provisioned(plan)
         binding = instance.binding()
         sent = target.bind_body(plan)
@@ -218,7 +220,7 @@ async def accepted_bindings_are_made(target: Target) -> None:
 @check("CONC-10", advice="Let one DELETE win; answer the others 202, 410 or 422.")
 async def equal_deletes_are_answered_well(target: Target) -> None:
     """DELETEs at the same moment are answered 200, 202, 410 or ConcurrencyError."""
-    for plan in _quick_and_slow(target, wants.usable, wants.deprovision_202):
+    for plan in quick_and_slow(target, (wants.usable,), (wants.deprovision_202,)):
         instance = await target.provisioned(plan)
         if plan.facts.unbind.succeeded:
             await _deleted_at_once(await instance.bound())
@@ -242,7 +244,7 @@ def _expect_well(answers: list[Exchange], allowed: set[int]) -> None:
     bad = [each for each in answers if each.status not in allowed and not is_busy(each)]
     wanted = ", ".join(map(str, sorted(allowed)))
     expect_none(
-        (f"expected {wanted} or 422 {CODE}, got {_said(each)}" for each in bad), *bad
+        (f"expected {wanted} or 422 {BUSY}, got {_said(each)}" for each in bad), *bad
     )
 
 
@@ -266,15 +268,6 @@ async def _expect_one_made(
     )
 
 
-async def _expect_accepted_or_busy(
-    instance: Instance, running: Exchange, answer: Exchange
-) -> None:
-    if answer.good or is_busy(answer):
-        return
-    await instance.still_running(operation_of(running))
-    expect_error(answer, 422, CODE)
-
-
 async def _expect_success(
     instance: Instance, running: Exchange, *refused: Exchange
 ) -> None:
@@ -290,14 +283,14 @@ async def _expect_success(
 async def _being_provisioned(target: Target) -> tuple[Instance, Exchange]:
     """An instance, and the 202 of its provision."""
     instance = target.instance(_versatile(target, wants.gives_202))
-    return instance, _begun(await instance.provision())
+    return instance, began(await instance.provision())
 
 
 async def _being_updated(target: Target, *more: Want) -> tuple[Instance, Exchange]:
     """An instance, and the 202 of its update."""
     plan = target.plan(wants.update_202, *more)
     instance = await target.provisioned(plan)
-    return instance, _begun(await instance.update(**plan.facts.update_change))
+    return instance, began(await instance.update(**plan.facts.update_change))
 
 
 def _versatile(target: Target, want: Want) -> Plan:
@@ -306,12 +299,6 @@ def _versatile(target: Target, want: Want) -> Plan:
         if target.plans(want, *more):
             return target.plan(want, *more)
     return target.plan(want)
-
-
-def _begun(answer: Exchange) -> Exchange:
-    if not answer.running:
-        raise Skip(f"{answer.verb.capitalize()} was not answered 202 this time.")
-    return answer
 
 
 async def _changes(instance: Instance) -> list[Exchange]:
@@ -350,11 +337,6 @@ def _two_wishes(target: Target, plan: Plan) -> tuple[Json, Json]:
         return body, {**body, "parameters": other}
     sibling = target.sibling(plan, wants.usable)
     return body, {**body, "plan_id": sibling.id}
-
-
-def _quick_and_slow(target: Target, quick: Want, slow: Want) -> list[Plan]:
-    found = [target.plan(quick), *target.plans(slow)[:1]]
-    return list(dict.fromkeys(found))
 
 
 def _said(answer: Exchange) -> str:

@@ -1,37 +1,46 @@
 """Deprovisioning. Spec: "Deprovisioning".
 
-Whether something is gone, and how a platform deletes what it is not sure of, is seen as
-in `orphans.py`.
+What unbinding has in common with it stands in `osbkit.conformance.removal`.
 """
 
 import uuid
 
 from osbkit.conformance import wants
 from osbkit.conformance.catalog import Plan
-from osbkit.conformance.checks.orphans import (
-    expect_gone,
-    expect_gone_for_good,
-    expect_there,
-    operation_of,
-    removable,
-)
 from osbkit.conformance.exchange import Exchange
 from osbkit.conformance.expecting import (
     expect,
     expect_error,
+    expect_no_fault,
     expect_object,
     expect_status,
-    skip,
 )
 from osbkit.conformance.facts import at_once
-from osbkit.conformance.fields import OMIT
+from osbkit.conformance.judging import (
+    began,
+    expect_accepted_or_busy,
+    expect_no_more_to_come,
+    expect_same_operation,
+    expect_short_operation,
+    expect_text,
+    names_operation,
+    quick_and_slow,
+    repeated,
+    same_space,
+)
 from osbkit.conformance.registry import check, every_answer
+from osbkit.conformance.removal import (
+    being_made,
+    expect_gone,
+    expect_halted_for_good,
+    expect_needed,
+    expect_polls_of_failure,
+    expect_polls_of_removal,
+    expect_there,
+)
 from osbkit.conformance.resources import Instance
 from osbkit.conformance.target import Target
 from osbkit.conformance.wants import Want
-
-LONGEST = 10_000  # characters of an operation
-WHOSE = frozenset({"organization_guid", "space_guid", "context"})
 
 removable_at_once = Want(
     "that deprovisions within the request",
@@ -69,8 +78,7 @@ async def deprovision_leaves_other_instances(target: Target) -> None:
     """Deprovisioning one instance leaves others of the same plan and space alone."""
     for plan in _plans(target):
         kept = await target.provisioned(plan)
-        same = {name: each for name, each in kept.sent.items() if name in WHOSE}
-        removed = await target.provisioned(plan, **same)
+        removed = await target.provisioned(plan, **same_space(kept))
         await removed.removed()
         await expect_there(kept, "another instance is gone, too")
 
@@ -81,15 +89,11 @@ async def deprovision_leaves_other_instances(target: Target) -> None:
 )
 async def deprovision_with_wrong_ids_does_no_harm(target: Target) -> None:
     """Wrong ids in a deprovision are refused or ignored: no 5xx."""
-    plan = target.plan(wants.usable, removable)
+    plan = target.plan(wants.usable, wants.removable)
     for name in ("service_id", "plan_id"):
         wrong = await target.provisioned(plan)
         answer = await wrong.delete(**{name: str(uuid.uuid4())})
-        expect(
-            answer.good or answer.rejected,
-            f"an unknown {name}: expected a 2xx or a 4xx, got {answer.status}",
-            answer,
-        )
+        expect_no_fault(answer, said=f"an unknown {name}")
 
 
 @check(
@@ -98,15 +102,11 @@ async def deprovision_with_wrong_ids_does_no_harm(target: Target) -> None:
 )
 async def deprovision_with_bindings_left(target: Target) -> None:
     """A deprovision with bindings left is refused, or removes them; it is no 5xx."""
-    plan = target.plan(wants.binds, removable)
+    plan = target.plan(wants.binds, wants.removable)
     instance = await target.provisioned(plan)
     bindings = [await instance.bound(), await instance.bound()]
     answer = await instance.delete()
-    expect(
-        answer.good or answer.rejected,
-        f"expected a 2xx or a 4xx, got {answer.status}",
-        answer,
-    )
+    expect_no_fault(answer)
     if answer.good and (await instance.ended(answer)).succeeded:
         for each in bindings:
             await expect_gone(each)
@@ -134,16 +134,7 @@ async def running_deprovision_is_202(target: Target) -> None:
     """A deprovision that goes on after its answer is answered 202."""
     plan = target.plan(wants.usable, asynchronous)
     instance = await target.provisioned(plan)
-    answer = await instance.delete()
-    if answer.running:
-        return
-    poll = await instance.poll(operation_of(answer))
-    expect(
-        not (answer.good and poll.state == "in progress"),
-        f"answered {answer.status}, and a poll says that it is in progress",
-        answer,
-        poll,
-    )
+    await expect_no_more_to_come(instance, await instance.delete())
 
 
 @check("DEPROV-04", advice="Answer the repeat as the first: 202, the same operation.")
@@ -156,33 +147,18 @@ async def repeated_deprovision_is_202(target: Target) -> None:
 @check("DEPROV-05", advice="Answer the repeat as the first: 202, the same operation.")
 async def repeated_deprovision_names_its_operation(target: Target) -> None:
     """The repeat of a deprovision that is still running names the same operation."""
-    first, again = await _twice(target)
-    if not again.running:
-        skip("The repeat was not answered 202.")
-    expect(
-        first.get("operation") == again.get("operation"),
-        "the repeat names another operation",
-        first,
-        again,
-    )
+    expect_same_operation(*await _twice(target))
 
 
 @every_answer(
     "DEPROV-14",
-    when=lambda seen: (
-        seen.verb == "deprovision" and seen.running and "operation" in seen.object
-    ),
+    when=names_operation("deprovision"),
     advice="Leave `operation` out, or give a string of at most 10,000 characters.",
 )
 def deprovision_operation_is_a_short_text(seen: Exchange) -> None:
     """The operation of a deprovision is a string of at most 10,000 characters."""
-    operation = seen.get("operation")
-    if operation is None:
-        return
-    expect(isinstance(operation, str), "`operation` is not a string", seen)
-    expect(
-        len(operation) <= LONGEST, f"`operation` has {len(operation)} characters", seen
-    )
+    expect_text(seen, "operation", null=True)
+    expect_short_operation(seen)
 
 
 @every_answer(
@@ -244,7 +220,7 @@ async def second_deprovision_is_410(target: Target) -> None:
 )
 async def deprovision_needs_the_flag(target: Target) -> None:
     """A deprovision that is asynchronous only needs accepts_incomplete."""
-    plan = target.plan(wants.usable, wants.deprovision_async_only, removable)
+    plan = target.plan(wants.usable, wants.deprovision_async_only, wants.removable)
     instance = await target.provisioned(plan)
     answer = await instance.delete(flag=None)
     expect_error(answer, 422, "AsyncRequired")
@@ -261,11 +237,8 @@ async def deprovision_needs_the_flag(target: Target) -> None:
 async def deprovision_during_provision_waits(target: Target) -> None:
     """A deprovision during the provisioning is accepted, or a ConcurrencyError."""
     instance = await _being_made(target, wants.usable)
-    answer = await instance.delete()
-    if answer.good:
-        return
-    await instance.still_running(_operation_of_creation(instance))
-    expect_error(answer, 422, "ConcurrencyError")
+    assert instance.first is not None
+    await expect_accepted_or_busy(instance, instance.first, await instance.delete())
 
 
 @check(
@@ -276,49 +249,27 @@ async def deprovision_during_update_waits(target: Target) -> None:
     """A deprovision during an update is accepted, or refused as ConcurrencyError."""
     plan = target.plan(wants.update_202)
     instance = await target.provisioned(plan)
-    update = await instance.update(**plan.facts.update_change)
-    if not update.running:
-        skip("The update was not answered 202 this time.")
-    answer = await instance.delete()
-    if answer.good:
-        return
-    await instance.still_running(operation_of(update))
-    expect_error(answer, 422, "ConcurrencyError")
+    update = began(await instance.update(**plan.facts.update_change))
+    await expect_accepted_or_busy(instance, update, await instance.delete())
 
 
 @check("DEPROV-11", advice="Halt the creation for good before the deletion begins.")
 async def deprovision_halts_the_provision(target: Target) -> None:
     """A deprovision that is accepted during provisioning leaves nothing, for good."""
-    instance = await _being_made(target, removable)
-    answer = await _halted(instance, flag=True)
-    if not (await instance.ended(answer)).succeeded:
-        await instance.removed()
-    assert instance.first is not None
-    usual = instance.plan.facts.provision.seconds
-    await expect_gone_for_good(instance, instance.first, usual)
+    instance = await _being_made(target, wants.removable)
+    await expect_halted_for_good(instance, instance.plan.facts.provision.seconds)
 
 
 @check("DEPROV-12", advice="Let polls tell of the deprovision once it is accepted.")
 async def polls_tell_of_the_halting_deprovision(target: Target) -> None:
     """After an asynchronous deprovision during provisioning, polls tell of it."""
-    instance = await _being_made(target, removable)
-    answer = await _halted(instance, flag=True)
-    if not answer.running:
-        skip("The deprovision was done within its request.")
-    ended = await instance.ended(answer)
-    expect(ended.succeeded, f"polls ended as {ended.how}", answer, ended.last)
+    await expect_polls_of_removal(await _being_made(target, wants.removable))
 
 
 @check("DEPROV-13", advice="Let polls of the halted creation tell that it has failed.")
 async def polls_tell_that_the_provision_failed(target: Target) -> None:
     """After an immediate deprovision during provisioning, polls tell that it failed."""
-    instance = await _being_made(target, removable_at_once)
-    answer = await _halted(instance, flag=None)
-    if answer.running:
-        skip("The deprovision was not done within its request.")
-    poll = await instance.poll(_operation_of_creation(instance))
-    expect_status(poll, 200, said="the poll")
-    expect(poll.state == "failed", f"the state is {poll.state!r}", answer, poll)
+    await expect_polls_of_failure(await _being_made(target, removable_at_once))
 
 
 # --- in common -----------------------------------------------------------------------
@@ -326,46 +277,26 @@ async def polls_tell_that_the_provision_failed(target: Target) -> None:
 
 def _plans(target: Target) -> list[Plan]:
     """One that deprovisions as its first, and one that answers 202."""
-    found = [target.plan(wants.usable, removable)]
-    found += target.plans(wants.usable, wants.deprovision_202)[:1]
-    return list(dict.fromkeys(found))
+    return quick_and_slow(
+        target,
+        (wants.usable, wants.removable),
+        (wants.usable, wants.deprovision_202),
+    )
 
 
 async def _twice(target: Target) -> tuple[Exchange, Exchange]:
     """A deprovision and its repeat, while it runs."""
-    plan = target.plan(wants.usable, wants.deprovision_202)
-    instance = await target.provisioned(plan)
-    first = await instance.delete()
-    if not first.running:
-        skip("The deprovision was not answered 202 this time.")
-    again = await instance.delete()
-    await instance.still_running(operation_of(first))
-    return first, again
+    instance = await target.provisioned(
+        target.plan(wants.usable, wants.deprovision_202)
+    )
+    return await repeated(instance, instance.delete)
 
 
 async def _without(target: Target, name: str) -> None:
-    instance = await target.provisioned(target.plan(wants.usable, removable))
-    answer = await instance.delete(**{name: OMIT})
-    expect_status(answer, 400)
-    await expect_there(instance, "refused, and yet gone")
+    plan = target.plan(wants.usable, wants.removable)
+    await expect_needed(await target.provisioned(plan), name)
 
 
 async def _being_made(target: Target, want: Want) -> Instance:
     """An instance whose creation is in progress."""
-    instance = target.instance(target.plan(wants.gives_202, want))
-    if not (await instance.provision()).running:
-        skip("The provisioning was not answered 202 this time.")
-    return instance
-
-
-async def _halted(instance: Instance, flag: bool | None) -> Exchange:
-    """The answer of a deprovision that was accepted during the provisioning."""
-    await instance.still_running(_operation_of_creation(instance))
-    answer = await instance.delete(flag=flag)
-    if not answer.good:
-        skip("The broker does not delete instances that are being made.")
-    return answer
-
-
-def _operation_of_creation(instance: Instance) -> str | None:
-    return None if instance.first is None else operation_of(instance.first)
+    return await being_made(target.instance(target.plan(wants.gives_202, want)))

@@ -11,7 +11,7 @@ from typing import Any
 
 from osbkit.conformance import wants
 from osbkit.conformance.catalog import Json, Plan
-from osbkit.conformance.checks.provisioning import text, with_choice
+from osbkit.conformance.checks.provisioning import with_choice
 from osbkit.conformance.exchange import Exchange
 from osbkit.conformance.expecting import (
     Blocked,
@@ -22,6 +22,7 @@ from osbkit.conformance.expecting import (
     expect_status,
     skip,
 )
+from osbkit.conformance.judging import operation_of
 from osbkit.conformance.registry import check
 from osbkit.conformance.resources import Instance
 from osbkit.conformance.target import Target
@@ -115,7 +116,7 @@ async def what_is_provisioned_is_404(target: Target) -> None:
     instance = target.instance(target.plan(wants.gives_202, wants.retrievable))
     first = await instance.provision()
     answer = await instance.fetch()
-    await instance.still_running(text(first.get("operation")))
+    await instance.still_running(operation_of(first))
     expect_status(answer, 404)
 
 
@@ -132,7 +133,7 @@ async def what_is_updated_is_told_or_busy(target: Target) -> None:
     await fetched(instance)
     first = await instance.update(**plan.facts.update_change)
     answer = await instance.fetch()
-    await instance.still_running(text(first.get("operation")))
+    await instance.still_running(operation_of(first))
     if answer.status != 200:
         expect_error(answer, 422, "ConcurrencyError")
 

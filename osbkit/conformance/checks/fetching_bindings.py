@@ -8,9 +8,9 @@ from osbkit.conformance import wants
 from osbkit.conformance.catalog import Plan
 from osbkit.conformance.checks.binding import both_ways, differing
 from osbkit.conformance.checks.binding_kinds import tells_binding
-from osbkit.conformance.checks.orphans import operation_of, unbinds
 from osbkit.conformance.exchange import Exchange
 from osbkit.conformance.expecting import expect, expect_none, expect_status, skip
+from osbkit.conformance.judging import operation_of
 from osbkit.conformance.registry import check, every_answer
 from osbkit.conformance.target import Target
 from osbkit.conformance.wants import Want
@@ -69,7 +69,7 @@ async def unknown_binding_is_404(target: Target) -> None:
 @check("BFETCH-03", since="2.14", advice="Answer 404 to the GET of what is gone.")
 async def removed_binding_is_404(target: Target) -> None:
     """The fetch of a binding that was removed is answered 404."""
-    for plan in both_ways(target, wants.bindings_retrievable, unbinds):
+    for plan in both_ways(target, wants.bindings_retrievable, wants.unbinds):
         binding = await (await target.provisioned(plan)).bound()
         await binding.removed()
         expect_status(await binding.fetch(), 404, said=plan.label)

@@ -1,8 +1,6 @@
 """What is left behind, and whether a platform can remove it.
 
-Spec: "Orphan Mitigation". Here, too: how a check sees that something is gone or still
-there, and how a platform deletes what it is not sure of; the checks of unbinding and
-deprovisioning use both.
+Spec: "Orphan Mitigation".
 
 Units: seconds.
 """
@@ -15,88 +13,16 @@ from osbkit.conformance.exchange import Exchange
 from osbkit.conformance.expecting import Blocked, Broken, expect, expect_status, skip
 from osbkit.conformance.polling import until_ended
 from osbkit.conformance.registry import check, every_answer, version_of
+from osbkit.conformance.removal import LONGEST
 from osbkit.conformance.resources import Binding, Instance
 from osbkit.conformance.sending import IDENTITY, VERSION
 from osbkit.conformance.target import Target
 from osbkit.conformance.wants import Want
 
 TRIES = 6  # of a platform that wants something gone
-LONGEST = 30.0  # to wait for what may come late
 REPEATS = 4  # of a DELETE, when what it names is gone
 CUT = 0.5  # of the time that a PUT usually takes: then nobody listens any more
 DUKE = "cloudfoundry eyJ1c2VyX2lkIjoiZHVrZSJ9"
-
-removable = Want(
-    "whose instances can be deprovisioned",
-    lambda plan: plan.facts.deprovision.succeeded,
-)
-unbinds = Want("whose bindings can be removed", lambda p: p.facts.unbind.succeeded)
-
-
-# --- gone, or still there ------------------------------------------------------------
-
-
-def can_be_fetched(one: Instance | Binding) -> bool:
-    """Whether the catalog says so, and the API version knows of it."""
-    offering = one.plan.offering
-    announced = (
-        offering.bindings_retrievable
-        if isinstance(one, Binding)
-        else offering.instances_retrievable
-    )
-    return announced and one.target.knows("2.14")
-
-
-def operation_of(answer: Exchange) -> str | None:
-    """The operation that an answer names, if it is a text."""
-    operation = answer.get("operation")
-    return operation if isinstance(operation, str) else None
-
-
-async def expect_gone(one: Instance | Binding) -> None:
-    """It cannot be fetched, and there is nothing to delete.
-
-    Raises:
-        Broken: something is left.
-    """
-    if can_be_fetched(one):
-        seen = await one.fetch()
-        expect(not seen.good, f"it can still be fetched ({seen.status})", seen)
-    again = await one.delete()
-    expect(
-        not again.good,
-        f"there is still something to delete ({again.status})",
-        again,
-    )
-
-
-async def expect_gone_for_good(
-    one: Instance | Binding, begun: Exchange, usual: float
-) -> None:
-    """It is gone, and it stays so when its creation would have been over.
-
-    Args:
-        begun: the 202 of its creation.
-        usual: how long a creation takes.
-
-    Raises:
-        Broken: something is left, or came back.
-    """
-    await one.ended(begun)
-    await asyncio.sleep(min(usual, LONGEST))
-    await expect_gone(one)
-
-
-async def expect_there(one: Instance | Binding, said: str) -> None:
-    """It can be fetched, or else deleted (then it is gone).
-
-    Raises:
-        Broken: it is not there; `said` begins the sentence.
-    """
-    if can_be_fetched(one) and (await one.fetch()).status == 200:
-        return
-    answer = await one.delete()
-    expect(answer.good, f"{said}: its DELETE is answered {answer.status}", answer)
 
 
 async def swept(one: Instance | Binding) -> None:
@@ -156,7 +82,9 @@ async def failed_bind_can_be_deleted(target: Target) -> None:
 )
 async def unheard_provision_can_be_deleted(target: Target) -> None:
     """An instance whose PUT was not heard out can be deleted, or is answered 410."""
-    for plan, flag in _both_ways(target, wants.usable, wants.gives_202, removable):
+    for plan, flag in _both_ways(
+        target, wants.usable, wants.gives_202, wants.removable
+    ):
         instance = target.instance(plan)
         within = _heard(plan.facts.provision.without_flag)
         await instance.provision(flag=flag, within=within)
@@ -171,7 +99,8 @@ async def unheard_provision_can_be_deleted(target: Target) -> None:
 )
 async def unheard_bind_can_be_deleted(target: Target) -> None:
     """A binding whose PUT was not heard out can be deleted, or is answered 410."""
-    for plan, flag in _both_ways(target, wants.binds, wants.bind_202, unbinds):
+    ways = _both_ways(target, wants.binds, wants.bind_202, wants.unbinds)
+    for plan, flag in ways:
         instance = await target.provisioned(plan)
         binding = instance.binding()
         within = _heard(plan.facts.bind.without_flag)
@@ -183,7 +112,7 @@ async def unheard_bind_can_be_deleted(target: Target) -> None:
 @check("ORPH-04", advice="Answer 410 to the DELETE of what is gone, however often.")
 async def deletes_can_be_repeated(target: Target) -> None:
     """The DELETE of an instance can be repeated, and ends in 410 (or 200)."""
-    instance = await target.provisioned(target.plan(wants.usable, removable))
+    instance = await target.provisioned(target.plan(wants.usable, wants.removable))
     await swept(instance)
     for _ in range(REPEATS):
         expect_status(await instance.delete(), 410, 200, said="DELETE of what is gone")
@@ -192,7 +121,7 @@ async def deletes_can_be_repeated(target: Target) -> None:
 @check("ORPH-04", advice="Answer 410 to the DELETE of what is gone, however often.")
 async def unbinds_can_be_repeated(target: Target) -> None:
     """The DELETE of a binding can be repeated, and ends in 410 (or 200)."""
-    instance = await target.provisioned(target.plan(wants.binds, unbinds))
+    instance = await target.provisioned(target.plan(wants.binds, wants.unbinds))
     binding = await instance.bound()
     await swept(binding)
     for _ in range(REPEATS):
@@ -208,7 +137,7 @@ async def delete_needs_no_identity(target: Target) -> None:
     major, minor = version_of(target.version)
     if minor <= 11:
         skip("There is no older API version to be sent.")
-    instance = target.instance(target.plan(wants.usable, removable))
+    instance = target.instance(target.plan(wants.usable, wants.removable))
     made = await instance.provision(headers={IDENTITY: DUKE})
     if not (await instance.ended(made)).succeeded:
         raise Blocked(

@@ -12,10 +12,10 @@ from email.utils import parsedate_to_datetime
 
 from osbkit.conformance import wants
 from osbkit.conformance.catalog import Plan
-from osbkit.conformance.checks.orphans import operation_of
 from osbkit.conformance.exchange import Exchange
 from osbkit.conformance.expecting import expect, expect_none, expect_status, skip
 from osbkit.conformance.facts import at_once
+from osbkit.conformance.judging import began, operation_of
 from osbkit.conformance.polling import ENDS, Ended, until_ended
 from osbkit.conformance.registry import check, every_answer
 from osbkit.conformance.resources import Binding, Instance
@@ -302,13 +302,6 @@ def wrong_hints() -> list[dict[str, str]]:
     """Queries that name what is not there."""
     unknown = str(uuid.uuid4())
     return [{"service_id": unknown}, {"plan_id": unknown}, {"operation": unknown}]
-
-
-def began(answer: Exchange) -> Exchange:
-    """The answer, if it is 202."""
-    if not answer.running:
-        skip(f"{answer.verb.capitalize()} was not answered 202 this time.")
-    return answer
 
 
 def expect_state(seen: Exchange) -> None:

@@ -4,13 +4,11 @@ They are judged as polls of instances are; see `polling.py`.
 """
 
 from osbkit.conformance import wants
-from osbkit.conformance.checks.orphans import operation_of
 from osbkit.conformance.checks.polling import (
     HINTS,
     KEEP,
     SECONDS,
     STATE,
-    began,
     expect_encoded_is_recognised,
     expect_end,
     expect_end_stays,
@@ -24,6 +22,7 @@ from osbkit.conformance.checks.polling import (
 )
 from osbkit.conformance.exchange import Exchange
 from osbkit.conformance.expecting import expect, expect_status, skip
+from osbkit.conformance.judging import began, operation_of
 from osbkit.conformance.registry import check, every_answer
 from osbkit.conformance.resources import Binding
 from osbkit.conformance.target import Target

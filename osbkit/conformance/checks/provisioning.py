@@ -20,21 +20,36 @@ from osbkit.conformance.expecting import (
     Skip,
     expect,
     expect_error,
+    expect_no_fault,
     expect_none,
     expect_rejected,
     expect_status,
     skip,
 )
 from osbkit.conformance.fields import OMIT
+from osbkit.conformance.judging import (
+    expect_no_more_to_come,
+    expect_nothing_made,
+    expect_same_operation,
+    expect_short_operation,
+    expect_text,
+    last_conflict,
+    likely_to_go_on,
+    names_operation,
+    operation_of,
+    repeated,
+    same_space,
+    within_the_request,
+)
 from osbkit.conformance.registry import check, every_answer
+from osbkit.conformance.removal import can_be_fetched
 from osbkit.conformance.resources import Instance
 from osbkit.conformance.target import Target
 from osbkit.conformance.wants import Want
 
-LONGEST_OPERATION = 10_000  # characters
 LONG_ID = 255  # characters
-WHOSE = frozenset({"organization_guid", "space_guid", "context"})
 TRIED = 8  # invalid parameters that are sent at most
+PLANS = 3  # that are tried at most
 
 CONFLICT = (
     "Keep service_id, plan_id, parameters, organization and space of the first PUT, and"
@@ -118,27 +133,10 @@ def unknown_ids(target: Target, plan: Plan) -> list[Unknown]:
     return found
 
 
-def text(value: Any) -> str | None:
-    """A value if it is a string."""
-    return value if isinstance(value, str) else None
-
-
-def fetchable(instance: Instance) -> bool:
-    """Whether the catalog and the API version say that it can be fetched."""
-    known = instance.target.knows("2.14")
-    return known and instance.plan.offering.instances_retrievable
-
-
 async def repeated_while_running(target: Target) -> tuple[Exchange, Exchange]:
     """The answers to a PUT and to its repeat, both from before it ended."""
-    plan = target.plan(wants.gives_202)
-    instance = target.instance(plan)
-    first = await instance.provision()
-    again = await instance.provision()
-    if not first.running:
-        skip("Provisioning was answered 202 before, and now it is not.")
-    await instance.still_running(text(first.get("operation")))
-    return first, again
+    instance = target.instance(target.plan(wants.gives_202))
+    return await repeated(instance, instance.provision)
 
 
 # --- the first answer ----------------------------------------------------------------
@@ -149,10 +147,11 @@ async def every_instance_is_a_resource(target: Target) -> None:
     """Two instances of a plan, made side by side for the same space, are two
     resources: each keeps the parameters that it was made with."""
     choice = with_choice(target)
-    plan = target.plan(wants.usable, *([choice] if target.plans(choice) else []))
+    choices = [choice] if target.plans(wants.usable, choice) else []
+    plan = target.plan(wants.usable, *choices)
     one = await target.provisioned(plan)
     before = await one.provision()
-    changes = {name: each for name, each in one.sent.items() if name in WHOSE}
+    changes = same_space(one)
     value = target.samples(plan).other_than(one.sent.get("parameters"))
     if value is not None:
         changes["parameters"] = value
@@ -171,7 +170,7 @@ async def every_instance_is_a_resource(target: Target) -> None:
 
 async def _keeps_its_own(one: Instance, other: Instance) -> None:
     """A fetch, if there is one, does not tell the other's parameters."""
-    if not fetchable(one):
+    if not can_be_fetched(one):
         return
     seen = await one.fetch()
     told = seen.get("parameters")
@@ -188,12 +187,8 @@ async def _keeps_its_own(one: Instance, other: Instance) -> None:
 )
 async def made_by_the_request_is_201(target: Target) -> None:
     """The first PUT of an id is answered 201 when the instance is ready with it."""
-    plan = target.plan(wants.sync)
-    instance = target.instance(plan)
-    answer = await instance.provision(flag=None)
-    if answer.status == 422:
-        answer = await instance.provision()
-    expect_status(answer, 201, 202)
+    instance = target.instance(target.plan(wants.sync))
+    expect_status(await within_the_request(instance.provision), 201, 202)
 
 
 @check(
@@ -205,28 +200,10 @@ async def made_by_the_request_is_201(target: Target) -> None:
 async def what_has_begun_is_202(target: Target) -> None:
     """A first PUT that is answered 200 or 201 has made the instance: no poll says
     that it is in progress."""
-    plans = target.plans(wants.usable)
-    if not plans:
-        target.plan(wants.usable)
-    refused_without = [each for each in plans if _needs_the_flag(each)]
-    for plan in [*dict.fromkeys([*refused_without, *plans])][:3]:
+    plans = target.plans(wants.usable) or [target.plan(wants.usable)]
+    for plan in likely_to_go_on(plans, lambda plan: plan.facts.provision)[:PLANS]:
         instance = target.instance(plan)
-        answer = await instance.provision()
-        if not answer.done:
-            continue
-        seen = await instance.poll(text(answer.get("operation")))
-        expect(
-            seen.state != "in progress",
-            f"{plan.label} was answered {answer.status}, and is still in progress",
-            answer,
-            seen,
-        )
-
-
-def _needs_the_flag(plan: Plan) -> bool:
-    """Refused without `accepts_incomplete`, and not answered 202 with it."""
-    way = plan.facts.provision
-    return bool(way.without_flag and way.without_flag.rejected) and not way.begins
+        await expect_no_more_to_come(instance, await instance.provision())
 
 
 @check(
@@ -256,15 +233,7 @@ async def repeat_while_provisioning_is_202(target: Target) -> None:
 @check("PROV-05", advice="Give the operation of the running provisioning again.")
 async def repeat_while_provisioning_names_its_operation(target: Target) -> None:
     """A PUT that is repeated while its provisioning runs names the same operation."""
-    first, again = await repeated_while_running(target)
-    if not again.running:
-        skip("The repeat was not answered 202.")
-    expect(
-        first.get("operation") == again.get("operation"),
-        f"first {first.get('operation')!r}, then {again.get('operation')!r}",
-        first,
-        again,
-    )
+    expect_same_operation(*await repeated_while_running(target))
 
 
 @check("PROV-06", advice="Answer 200 and what the first answer told.")
@@ -282,7 +251,7 @@ async def repeat_makes_nothing(target: Target) -> None:
     expect(again.status != 201, "the repeat was answered 201", again)
 
     await instance.removed()
-    if fetchable(instance):
+    if can_be_fetched(instance):
         seen = await instance.fetch()
         expect(not seen.good, "after its DELETE it can be fetched", again, seen)
     never = await target.instance(instance.plan).delete()
@@ -435,7 +404,7 @@ async def what_differs_while_provisioning_conflicts(target: Target) -> None:
         answers.append(("other parameters", again))
     if not answers:
         skip(f"For {plan.label} there is no other plan, and no other parameters.")
-    await instance.still_running(text(first.get("operation")))
+    await instance.still_running(operation_of(first))
     for why, answer in answers:
         expect_status(answer, 409, said=why)
 
@@ -445,13 +414,14 @@ async def conflict_changes_nothing(target: Target) -> None:
     """After a PUT that was answered 409 the instance is as it was: the first PUT is
     still the same request, and a fetch tells the first plan."""
     choice = with_choice(target)
-    plan = target.plan(wants.usable, *([choice] if target.plans(choice) else []))
+    choices = [choice] if target.plans(wants.usable, choice) else []
+    plan = target.plan(wants.usable, *choices)
     instance = await target.provisioned(plan)
     refused = await _in_conflict(target, instance)
 
     again = await instance.provision()
     expect(again.good, f"the first PUT is now answered {again.status}", refused, again)
-    if fetchable(instance):
+    if can_be_fetched(instance):
         seen = await instance.fetch()
         told = seen.get("plan_id")
         expect(told in {None, plan.id}, "a fetch tells another plan", refused, seen)
@@ -465,11 +435,7 @@ async def _in_conflict(target: Target, instance: Instance) -> Exchange:
         changes.append({"parameters": value})
     with suppress(Skip):
         changes.append(as_plan(target, target.sibling(plan), first))
-    answers = [await instance.provision(**each) for each in changes]
-    refused = [each for each in answers if each.status == 409]
-    if not refused:
-        skip("No PUT of the id was answered 409.")
-    return refused[-1]
+    return last_conflict([await instance.provision(**each) for each in changes])
 
 
 # --- what cannot be asked for --------------------------------------------------------
@@ -592,31 +558,7 @@ async def refused_provisioning_leaves_nothing(target: Target) -> None:
     plan = target.plan(wants.usable)
     wrong: list[Json] = [{"plan_id": OMIT}, {"plan_id": str(uuid.uuid4())}]
     wrong += [{"parameters": e.value} for e in target.samples(plan).invalid[:1]]
-    never = {each.verb for each in await _looks(target.instance(plan)) if each.good}
-    refused = 0
-    for changes in wrong:
-        instance = target.instance(plan)
-        answer = await instance.provision(**changes)
-        if not answer.rejected:
-            continue
-        refused += 1
-        traces = [
-            each
-            for each in await _looks(instance)
-            if each.good and each.verb not in never
-        ]
-        expect_none(
-            (f"{each.verb} is answered {each.status}" for each in traces),
-            answer,
-            *traces,
-        )
-    if not refused:
-        skip("No provisioning was refused.")
-
-
-async def _looks(instance: Instance) -> list[Exchange]:
-    """All that may tell whether an instance is there; at last it is deleted."""
-    return [await instance.poll(), await instance.fetch(), await instance.delete()]
+    await expect_nothing_made(lambda: target.instance(plan), wrong)
 
 
 # --- what must be taken --------------------------------------------------------------
@@ -668,11 +610,7 @@ async def id_of_a_deleted_instance_does_no_harm(target: Target) -> None:
     instance = await target.provisioned(target.plan(wants.usable))
     await instance.removed()
     answer = await instance.provision()
-    expect(
-        answer.good or answer.rejected,
-        f"expected 2xx or 4xx, got {answer.status or answer.trouble}",
-        answer,
-    )
+    expect_no_fault(answer)
 
 
 @check("PROV-37", advice="Take ids for texts, with room for 255 characters at least.")
@@ -702,8 +640,7 @@ async def any_text_is_an_instance_id(target: Target) -> None:
 )
 def dashboard_of_provisioning_is_text(seen: Exchange) -> None:
     """dashboard_url in the answer to a provisioning is a string or null."""
-    url = seen.get("dashboard_url")
-    expect(url is None or isinstance(url, str), "dashboard_url is no string", seen)
+    expect_text(seen, "dashboard_url", null=True)
 
 
 @check(
@@ -755,22 +692,19 @@ async def dashboard_tells_its_instance(target: Target) -> None:
     expect(urls[0] != urls[1], "both have the same dashboard_url", *answers)
 
 
-def _names_operation(seen: Exchange) -> bool:
-    return seen.verb == "provision" and seen.running and "operation" in seen.object
-
-
 @every_answer(
-    "PROV-30", when=_names_operation, advice="Give it as a string, or leave it out."
+    "PROV-30",
+    when=names_operation("provision"),
+    advice="Give it as a string, or leave it out.",
 )
 def operation_of_provisioning_is_text(seen: Exchange) -> None:
     """operation in a 202 to a provisioning is a string or null."""
-    name = seen.get("operation")
-    expect(name is None or isinstance(name, str), "operation is no string", seen)
+    expect_text(seen, "operation", null=True)
 
 
-@every_answer("PROV-31", when=_names_operation, advice="Name it with a short id.")
+@every_answer(
+    "PROV-31", when=names_operation("provision"), advice="Name it with a short id."
+)
 def operation_of_provisioning_is_short(seen: Exchange) -> None:
     """operation in a 202 to a provisioning has at most 10,000 characters."""
-    name = seen.get("operation")
-    length = len(name) if isinstance(name, str) else 0
-    expect(length <= LONGEST_OPERATION, f"it has {length} characters", seen)
+    expect_short_operation(seen)

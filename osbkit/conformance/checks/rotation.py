@@ -10,17 +10,18 @@ from functools import partial
 from osbkit.conformance import wants
 from osbkit.conformance.catalog import Json
 from osbkit.conformance.checks.binding import both_ways, with_choice
-from osbkit.conformance.checks.orphans import can_be_fetched, expect_there, unbinds
 from osbkit.conformance.exchange import Exchange
 from osbkit.conformance.expecting import (
     Blocked,
     expect,
     expect_error,
+    expect_no_fault,
     expect_rejected,
     expect_status,
     skip,
 )
 from osbkit.conformance.registry import check
+from osbkit.conformance.removal import can_be_fetched, expect_there
 from osbkit.conformance.resources import Binding, Instance
 from osbkit.conformance.target import Target
 
@@ -101,7 +102,7 @@ async def binding_is_rotated(target: Target) -> None:
 async def both_bindings_are_valid(target: Target) -> None:
     """Predecessor and successor are there side by side, and the successor is there
     when the predecessor is gone."""
-    for plan in both_ways(target, wants.rotatable, unbinds):
+    for plan in both_ways(target, wants.rotatable, wants.unbinds):
         old = await (await target.provisioned(plan)).bound()
         new = await rotated(old)
         if can_be_fetched(old):
@@ -120,7 +121,7 @@ async def both_bindings_are_valid(target: Target) -> None:
 )
 async def unknown_predecessor_is_refused(target: Target) -> None:
     """A predecessor that never was, or that was removed, is refused."""
-    plan = target.plan(wants.binds, wants.rotatable, unbinds)
+    plan = target.plan(wants.binds, wants.rotatable, wants.unbinds)
     instance = await target.provisioned(plan)
     old = await instance.bound()
     await old.removed()
@@ -213,13 +214,9 @@ async def successor_has_the_parameters(target: Target) -> None:
 @check("ROT-07", since="2.17", advice="Ignore predecessor_binding_id, or answer 400.")
 async def what_cannot_be_rotated_stays(target: Target) -> None:
     """Without binding_rotatable a predecessor is ignored or refused, and stays."""
-    plan = target.plan(wants.binds, wants.not_rotatable, unbinds)
+    plan = target.plan(wants.binds, wants.not_rotatable, wants.unbinds)
     instance = await target.provisioned(plan)
     old = await instance.bound()
     answer = await instance.binding().bind(**alone(old.id))
-    expect(
-        answer.good or answer.rejected,
-        f"expected 2xx or 4xx, got {answer.status or answer.trouble}",
-        answer,
-    )
+    expect_no_fault(answer)
     await expect_there(old, "the predecessor is gone")

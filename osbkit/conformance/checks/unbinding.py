@@ -1,36 +1,43 @@
 """Unbinding. Spec: "Unbinding".
 
-Whether something is gone, and how a platform deletes what it is not sure of, is seen as
-in `orphans.py`.
+What deprovisioning has in common with it stands in `osbkit.conformance.removal`.
 """
 
 import uuid
 
 from osbkit.conformance import wants
 from osbkit.conformance.catalog import Plan
-from osbkit.conformance.checks.orphans import (
-    expect_gone,
-    expect_gone_for_good,
-    expect_there,
-    operation_of,
-    unbinds,
-)
 from osbkit.conformance.exchange import Exchange
 from osbkit.conformance.expecting import (
-    expect,
     expect_error,
+    expect_no_fault,
     expect_object,
     expect_status,
-    skip,
 )
 from osbkit.conformance.facts import at_once
-from osbkit.conformance.fields import OMIT
+from osbkit.conformance.judging import (
+    expect_accepted_or_busy,
+    expect_no_more_to_come,
+    expect_same_operation,
+    expect_short_operation,
+    expect_text,
+    names_operation,
+    quick_and_slow,
+    repeated,
+)
 from osbkit.conformance.registry import check, every_answer
+from osbkit.conformance.removal import (
+    being_made,
+    expect_gone,
+    expect_halted_for_good,
+    expect_needed,
+    expect_polls_of_failure,
+    expect_polls_of_removal,
+    expect_there,
+)
 from osbkit.conformance.resources import Binding
 from osbkit.conformance.target import Target
 from osbkit.conformance.wants import Want
-
-LONGEST = 10_000  # characters of an operation
 
 unbinds_at_once = Want(
     "that unbinds within the request",
@@ -78,17 +85,13 @@ async def unbind_leaves_other_bindings(target: Target) -> None:
 )
 async def unbind_with_wrong_ids_does_no_harm(target: Target) -> None:
     """Wrong ids in an unbind cause no 5xx, and nothing else is touched."""
-    plan = target.plan(wants.binds, unbinds)
+    plan = target.plan(wants.binds, wants.unbinds)
     instance = await target.provisioned(plan)
     kept = await instance.bound()
     for name in ("service_id", "plan_id"):
         wrong = await instance.bound()
         answer = await wrong.delete(**{name: str(uuid.uuid4())})
-        expect(
-            answer.good or answer.rejected,
-            f"an unknown {name}: expected a 2xx or a 4xx, got {answer.status}",
-            answer,
-        )
+        expect_no_fault(answer, said=f"an unknown {name}")
         await wrong.ended(answer)
     await expect_there(kept, "another binding of the instance is gone, too")
 
@@ -117,16 +120,7 @@ async def running_unbind_is_202(target: Target) -> None:
     plan = target.plan(wants.binds, asynchronous)
     instance = await target.provisioned(plan)
     binding = await instance.bound()
-    answer = await binding.delete()
-    if answer.running:
-        return
-    poll = await binding.poll(operation_of(answer))
-    expect(
-        not (answer.good and poll.state == "in progress"),
-        f"answered {answer.status}, and a poll says that it is in progress",
-        answer,
-        poll,
-    )
+    await expect_no_more_to_come(binding, await binding.delete())
 
 
 @check("UNBIND-04", advice="Answer the repeat as the first: 202, the same operation.")
@@ -139,31 +133,18 @@ async def repeated_unbind_is_202(target: Target) -> None:
 @check("UNBIND-05", advice="Answer the repeat as the first: 202, the same operation.")
 async def repeated_unbind_names_its_operation(target: Target) -> None:
     """The repeat of an unbind that is still running names the same operation."""
-    first, again = await _twice(target)
-    if not again.running:
-        skip("The repeat was not answered 202.")
-    expect(
-        first.get("operation") == again.get("operation"),
-        "the repeat names another operation",
-        first,
-        again,
-    )
+    expect_same_operation(*await _twice(target))
 
 
 @every_answer(
     "UNBIND-14",
-    when=lambda seen: (
-        seen.verb == "unbind" and seen.running and "operation" in seen.object
-    ),
+    when=names_operation("unbind"),
     advice="Leave `operation` out, or give a string of at most 10,000 characters.",
 )
 def unbind_operation_is_a_short_text(seen: Exchange) -> None:
     """The operation of an unbind is a string of at most 10,000 characters."""
-    operation = seen.get("operation")
-    expect(isinstance(operation, str), "`operation` is not a string", seen)
-    expect(
-        len(operation) <= LONGEST, f"`operation` has {len(operation)} characters", seen
-    )
+    expect_text(seen, "operation")
+    expect_short_operation(seen)
 
 
 # --- what is refused -----------------------------------------------------------------
@@ -184,7 +165,7 @@ async def unbind_without_plan_id_is_400(target: Target) -> None:
 @check("UNBIND-08", advice="Answer 410 to the DELETE of what does not exist, not 404.")
 async def unbind_of_unknown_binding_is_410(target: Target) -> None:
     """An unbind of a binding that never was is answered 410."""
-    instance = await target.provisioned(target.plan(wants.binds, unbinds))
+    instance = await target.provisioned(target.plan(wants.binds, wants.unbinds))
     answer = await instance.binding().delete()
     expect_status(answer, 410, said="no such binding")
     answer = await target.instance(instance.plan).binding().delete()
@@ -204,7 +185,7 @@ async def second_unbind_is_410(target: Target) -> None:
 @check("UNBIND-08", advice="Look bindings up below their instance, not by id alone.")
 async def unbind_below_another_instance_is_410(target: Target) -> None:
     """An unbind below an instance that the binding is not of is answered 410."""
-    plan = target.plan(wants.binds, unbinds)
+    plan = target.plan(wants.binds, wants.unbinds)
     instance, other = await target.provisioned(plan), await target.provisioned(plan)
     binding = await instance.bound()
     answer = await other.binding(binding.id).delete()
@@ -237,45 +218,27 @@ async def unbind_needs_the_flag(target: Target) -> None:
 async def unbind_waits_with_concurrency_error(target: Target) -> None:
     """An unbind during the binding is accepted, or refused with ConcurrencyError."""
     binding = await _being_made(target, wants.binds)
-    answer = await binding.delete()
-    if answer.good:
-        return
-    await binding.still_running(_operation_of_creation(binding))
-    expect_error(answer, 422, "ConcurrencyError")
+    assert binding.first is not None
+    await expect_accepted_or_busy(binding, binding.first, await binding.delete())
 
 
 @check("UNBIND-11", advice="Halt the creation for good before the deletion begins.")
 async def unbind_halts_the_binding(target: Target) -> None:
     """An unbind that is accepted during the binding leaves nothing, for good."""
-    binding = await _being_made(target, unbinds)
-    answer = await _halted(binding, flag=True)
-    if not (await binding.ended(answer)).succeeded:
-        await binding.removed()
-    assert binding.first is not None
-    await expect_gone_for_good(binding, binding.first, binding.plan.facts.bind.seconds)
+    binding = await _being_made(target, wants.unbinds)
+    await expect_halted_for_good(binding, binding.plan.facts.bind.seconds)
 
 
 @check("UNBIND-12", advice="Let polls tell of the unbind once it has been accepted.")
 async def polls_tell_of_the_halting_unbind(target: Target) -> None:
     """After an asynchronous unbind during the binding, polls tell of the unbind."""
-    binding = await _being_made(target, unbinds)
-    answer = await _halted(binding, flag=True)
-    if not answer.running:
-        skip("The unbind was done within its request.")
-    ended = await binding.ended(answer)
-    expect(ended.succeeded, f"polls ended as {ended.how}", answer, ended.last)
+    await expect_polls_of_removal(await _being_made(target, wants.unbinds))
 
 
 @check("UNBIND-13", advice="Let polls of the halted binding tell that it has failed.")
 async def polls_tell_that_the_binding_failed(target: Target) -> None:
     """After an unbind within the request during the binding, polls tell: failed."""
-    binding = await _being_made(target, unbinds_at_once)
-    answer = await _halted(binding, flag=None)
-    if answer.running:
-        skip("The unbind was not done within its request.")
-    poll = await binding.poll(_operation_of_creation(binding))
-    expect_status(poll, 200, said="the poll")
-    expect(poll.state == "failed", f"the state is {poll.state!r}", answer, poll)
+    await expect_polls_of_failure(await _being_made(target, unbinds_at_once))
 
 
 # --- in common -----------------------------------------------------------------------
@@ -283,51 +246,24 @@ async def polls_tell_that_the_binding_failed(target: Target) -> None:
 
 def _plans(target: Target) -> list[Plan]:
     """One that unbinds as its first, and one that answers 202."""
-    found = [target.plan(wants.binds, unbinds)]
-    found += target.plans(wants.binds, wants.unbind_202)[:1]
-    return list(dict.fromkeys(found))
+    return quick_and_slow(
+        target, (wants.binds, wants.unbinds), (wants.binds, wants.unbind_202)
+    )
 
 
 async def _twice(target: Target) -> tuple[Exchange, Exchange]:
     """An unbind and its repeat, while it runs."""
-    plan = target.plan(wants.binds, wants.unbind_202)
-    instance = await target.provisioned(plan)
+    instance = await target.provisioned(target.plan(wants.binds, wants.unbind_202))
     binding = await instance.bound()
-    first = await binding.delete()
-    if not first.running:
-        skip("The unbind was not answered 202 this time.")
-    again = await binding.delete()
-    await binding.still_running(operation_of(first))
-    return first, again
+    return await repeated(binding, binding.delete)
 
 
 async def _without(target: Target, name: str) -> None:
-    plan = target.plan(wants.binds, unbinds)
-    instance = await target.provisioned(plan)
-    binding = await instance.bound()
-    answer = await binding.delete(**{name: OMIT})
-    expect_status(answer, 400)
-    await expect_there(binding, "refused, and yet gone")
+    instance = await target.provisioned(target.plan(wants.binds, wants.unbinds))
+    await expect_needed(await instance.bound(), name)
 
 
 async def _being_made(target: Target, want: Want) -> Binding:
     """A binding whose creation is in progress."""
-    plan = target.plan(wants.bind_202, want)
-    instance = await target.provisioned(plan)
-    binding = instance.binding()
-    if not (await binding.bind()).running:
-        skip("The binding was not answered 202 this time.")
-    return binding
-
-
-async def _halted(binding: Binding, flag: bool | None) -> Exchange:
-    """The answer of an unbind that was accepted while the binding was being made."""
-    await binding.still_running(_operation_of_creation(binding))
-    answer = await binding.delete(flag=flag)
-    if not answer.good:
-        skip("The broker does not remove bindings that are being made.")
-    return answer
-
-
-def _operation_of_creation(binding: Binding) -> str | None:
-    return None if binding.first is None else operation_of(binding.first)
+    instance = await target.provisioned(target.plan(wants.bind_202, want))
+    return await being_made(instance.binding())

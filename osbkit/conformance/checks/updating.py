@@ -12,11 +12,11 @@ reason.
 import uuid
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from osbkit.conformance import wants
 from osbkit.conformance.catalog import Json, Plan
-from osbkit.conformance.checks.orphans import can_be_fetched, operation_of
 from osbkit.conformance.exchange import Exchange
 from osbkit.conformance.expecting import (
     Skip,
@@ -29,7 +29,18 @@ from osbkit.conformance.expecting import (
     skip,
 )
 from osbkit.conformance.fields import OMIT
+from osbkit.conformance.judging import (
+    expect_no_more_to_come,
+    expect_same_operation,
+    expect_text,
+    likely_to_go_on,
+    names_operation,
+    operation_of,
+    repeated,
+    within_the_request,
+)
 from osbkit.conformance.registry import check, every_answer
+from osbkit.conformance.removal import can_be_fetched
 from osbkit.conformance.resources import Instance
 from osbkit.conformance.target import Target
 from osbkit.conformance.wants import Want
@@ -135,12 +146,8 @@ async def updated_twice(target: Target) -> tuple[Exchange, Exchange]:
     """The answers to a PATCH and to its repeat, both from before it ended."""
     plan = target.plan(wants.update_202)
     instance = await target.provisioned(plan)
-    first = await instance.update(**plan.facts.update_change)
-    again = await instance.update(**plan.facts.update_change)
-    if not first.running:
-        skip("The update was answered 202 before, and now it is not.")
-    await instance.still_running(operation_of(first))
-    return first, again
+    change = plan.facts.update_change
+    return await repeated(instance, lambda: instance.update(**change))
 
 
 async def look(instance: Instance, name: str) -> Exchange:
@@ -172,10 +179,8 @@ async def update_within_the_request_is_200(target: Target) -> None:
     """An update that was applied when it is answered is answered 200."""
     plan = target.plan(wants.update_sync)
     instance = await target.provisioned(plan)
-    answer = await instance.update(flag=None, **plan.facts.update_change)
-    if answer.status == 422:
-        answer = await instance.update(**plan.facts.update_change)
-    expect_status(answer, 200, 202)
+    asked = partial(instance.update, **plan.facts.update_change)
+    expect_status(await within_the_request(asked), 200, 202)
 
 
 @check(
@@ -187,25 +192,10 @@ async def update_that_has_begun_is_202(target: Target) -> None:
     """An update that is answered 200 has been applied: no poll says that it is in
     progress."""
     plans = target.plans(wants.updates) or [target.plan(wants.updates)]
-    first = [plan for plan in plans if _needs_the_flag(plan)]
-    for plan in [*dict.fromkeys([*first, *plans])][:TRIED]:
+    for plan in likely_to_go_on(plans, lambda plan: plan.facts.update)[:TRIED]:
         instance = await target.provisioned(plan)
         answer = await instance.update(**plan.facts.update_change)
-        if not answer.done:
-            continue
-        seen = await instance.poll(operation_of(answer))
-        expect(
-            seen.state != "in progress",
-            f"{plan.label} was answered {answer.status}, and is still in progress",
-            answer,
-            seen,
-        )
-
-
-def _needs_the_flag(plan: Plan) -> bool:
-    """Refused without `accepts_incomplete`, and not answered 202 with it."""
-    way = plan.facts.update
-    return bool(way.without_flag and way.without_flag.rejected) and not way.begins
+        await expect_no_more_to_come(instance, answer)
 
 
 @check(
@@ -233,15 +223,7 @@ async def repeat_while_updating_is_202(target: Target) -> None:
 @check("UPD-05", advice=SAME)
 async def repeat_while_updating_names_its_operation(target: Target) -> None:
     """A PATCH that is repeated while its update runs names the same operation."""
-    first, again = await updated_twice(target)
-    if not again.running:
-        skip("The repeat was not answered 202.")
-    expect(
-        first.get("operation") == again.get("operation"),
-        f"first {first.get('operation')!r}, then {again.get('operation')!r}",
-        first,
-        again,
-    )
+    expect_same_operation(*await updated_twice(target))
 
 
 # --- what the answers tell -----------------------------------------------------------
@@ -255,22 +237,19 @@ async def repeat_while_updating_names_its_operation(target: Target) -> None:
 )
 def answer_to_an_update_is_well_formed(seen: Exchange) -> None:
     """The answer to an update is an object; its dashboard_url is a string or null."""
-    url = expect_object(seen).get("dashboard_url")
-    expect(url is None or isinstance(url, str), "dashboard_url is no string", seen)
+    expect_object(seen)
+    expect_text(seen, "dashboard_url", null=True)
 
 
 @every_answer(
     "UPD-23",
-    when=lambda seen: (
-        seen.verb == "update" and seen.running and "operation" in seen.object
-    ),
+    when=names_operation("update"),
     advice="Leave `operation` out, or give a string that is not empty; no null.",
 )
 def operation_of_an_update_is_text(seen: Exchange) -> None:
     """operation in a 202 to an update is a string that is not empty."""
-    operation = seen.get("operation")
-    expect(isinstance(operation, str), "operation is no string", seen)
-    expect(operation != "", "operation is empty", seen)
+    expect_text(seen, "operation")
+    expect(operation_of(seen) != "", "`operation` is empty", seen)
 
 
 @check(

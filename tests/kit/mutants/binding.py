@@ -3,39 +3,18 @@
 import json
 import secrets
 from collections.abc import Callable
-from typing import Any
 
 from tests.kit.matrix import Mutant, Rewrite, answers, fields, instead, status
 from tests.kit.mutants.binding_kinds import has_not, told_otherwise
+from tests.kit.narrow import Change, Verb, alters, instance_of, sent, thing_of
 from tests.kit.reference import Answer, Asked, Json, ReferenceBroker, Refusal, Thing
 
-Change = Callable[[ReferenceBroker], None]
-Verb = Callable[[Asked], Answer]
 HELD: Json = {"parameters": {}, "app": "", "after": None}
-
-
-def sent(asked: Asked) -> Json:
-    """The body of a request; empty when it cannot be read."""
-    try:
-        return asked.body
-    except Refusal:
-        return {}
-
-
-def sends(asked: Asked, **changes: Any) -> None:
-    """Let a request have other fields."""
-    asked.content = json.dumps({**sent(asked), **changes}).encode()
-
-
-def instance_of(broker: ReferenceBroker, asked: Asked) -> Thing | None:
-    """The instance that a request names."""
-    return broker.instances.get(asked.instance_id)
 
 
 def binding_of(broker: ReferenceBroker, asked: Asked) -> Thing | None:
     """The binding that a request names, if its instance has it."""
-    instance = instance_of(broker, asked)
-    known = instance.bindings.get(asked.binding_id) if instance else None
+    known = thing_of(broker, asked)
     return known if known is not None and known.exists else None
 
 
@@ -158,7 +137,7 @@ def _keeps_its_ids(known_alone: bool) -> Change:
         if instance is not None and (known is not None) is known_alone:
             for name in ("service_id", "plan_id"):
                 if isinstance(sent(asked).get(name), str):
-                    sends(asked, **{name: instance.attributes[name]})
+                    alters(asked, **{name: instance.attributes[name]})
         return usual(asked)
 
     return instead("bind", turn)
@@ -224,7 +203,7 @@ def _lends(name: str) -> Change:
     def turn(broker: ReferenceBroker, asked: Asked, usual: Verb) -> Answer:
         instance = instance_of(broker, asked)
         if instance is not None and name not in sent(asked):
-            sends(asked, **{name: instance.attributes[name]})
+            alters(asked, **{name: instance.attributes[name]})
         return usual(asked)
 
     return instead("bind", turn)
@@ -257,7 +236,7 @@ def _overlooks_type(name: str, right: type) -> Change:
     def turn(broker: ReferenceBroker, asked: Asked, usual: Verb) -> Answer:
         instance, body = instance_of(broker, asked), sent(asked)
         if instance and name in body and not isinstance(body[name], right):
-            sends(asked, **{name: instance.attributes[name] if right is str else None})
+            alters(asked, **{name: instance.attributes[name] if right is str else None})
         return usual(asked)
 
     return instead("bind", turn)
@@ -292,9 +271,9 @@ def _reads_app(nested: bool) -> Change:
     def turn(broker: ReferenceBroker, asked: Asked, usual: Verb) -> Answer:
         resource = sent(asked).get("bind_resource")
         if nested:
-            sends(asked, app_guid=None)
+            alters(asked, app_guid=None)
         elif isinstance(resource, dict) and "app_guid" in resource:
-            sends(asked, bind_resource={**resource, "app_guid": None})
+            alters(asked, bind_resource={**resource, "app_guid": None})
         return usual(asked)
 
     return instead("bind", turn)

@@ -4,18 +4,15 @@ import asyncio
 from collections.abc import Callable
 
 from tests.kit.matrix import Mutant, Turn, answers, fields, instead
+from tests.kit.narrow import Change, Verb, runs, thing_of
 from tests.kit.reference import Answer, Asked, ReferenceBroker, Refusal, Thing
 
-Verb = Callable[[Asked], Answer]
-Change = Callable[[ReferenceBroker], None]
 CODE = "ConcurrencyError"
 
 
 def _runs(broker: ReferenceBroker, asked: Asked, kind: str) -> bool:
     """Whether an operation of this kind is in progress on the instance."""
-    instance = broker.instances.get(asked.instance_id)
-    running = instance.running if instance else None
-    return running is not None and running.kind == kind
+    return runs(broker.instances.get(asked.instance_id), kind)
 
 
 def refuses_with(status: int, code: str | None, kind: str) -> Turn:
@@ -95,9 +92,7 @@ def looks_up_early(kind: str, late: Late) -> Change:
 
 def _found(broker: ReferenceBroker, asked: Asked) -> Thing | None:
     """What the request is about, unless it is gone."""
-    found = broker.instances.get(asked.instance_id)
-    if found is not None and asked.kind.endswith("binding"):
-        found = found.bindings.get(asked.binding_id)
+    found = thing_of(broker, asked)
     return found if found and found.exists else None
 
 

@@ -10,7 +10,7 @@ from tests.kit.matrix import (
     refuses,
     without,
 )
-from tests.kit.narrow import Verb, has_plan, thing_of
+from tests.kit.narrow import Verb, has_plan
 from tests.kit.reference import Answer, Asked, ReferenceBroker, Refusal
 
 
@@ -28,21 +28,6 @@ def late() -> Rewrite:
         return told
 
     return rewrite
-
-
-def late_by_choice() -> Turn:
-    """The first fetch does not find what could have been made within the request."""
-    fetched: set[str] = set()
-
-    def turn(broker: ReferenceBroker, asked: Asked, usual: Verb) -> Answer:
-        thing = thing_of(broker, asked)
-        first = asked.instance_id not in fetched
-        fetched.add(asked.instance_id)
-        if first and has_plan(broker, asked, "auto") and thing and thing.operations:
-            raise Refusal(404, "There is no such instance yet.")
-        return usual(asked)
-
-    return turn
 
 
 def early(broker: ReferenceBroker, asked: Asked, usual: Verb) -> Answer:
@@ -161,12 +146,6 @@ MUTANTS = [
         'A fetch right after a poll said "succeeded" is answered 404.',
         fails=("fetched_as_soon_as_it_is_ready",),
         change=lambda broker: answers("", None, late())(broker),
-    ),
-    Mutant(
-        "fetched_late_by_choice",
-        "The first fetch is answered 404 where a plan without need was asynchronous.",
-        fails=("fetched_as_soon_as_it_is_ready",),
-        change=instead("fetch", late_by_choice()),
     ),
     Mutant(
         "deleted_is_410",

@@ -1,7 +1,5 @@
 """Wrong in polls of bindings."""
 
-from collections.abc import Callable
-
 from tests.kit.matrix import Mutant, answers, fields, instead, status
 from tests.kit.mutants.polling import (
     BIND_POLL,
@@ -14,10 +12,10 @@ from tests.kit.mutants.polling import (
     retry_after,
     told,
 )
+from tests.kit.narrow import Verb
 from tests.kit.reference import Answer, Asked, ReferenceBroker, Refusal, Thing
 
 POLL = "poll_binding"
-Verb = Callable[[Asked], Answer]
 
 
 def looks_everywhere(broker: ReferenceBroker, asked: Asked, usual: Verb) -> Answer:

@@ -4,11 +4,10 @@ import json
 from collections.abc import Callable
 
 from tests.kit.matrix import Mutant, instead
-from tests.kit.mutants.binding import binding_of, instance_of, sends, sent
+from tests.kit.mutants.binding import binding_of
+from tests.kit.narrow import Change, Verb, alters, instance_of, sent
 from tests.kit.reference import Answer, Asked, Json, ReferenceBroker, Refusal, Thing
 
-Change = Callable[[ReferenceBroker], None]
-Verb = Callable[[Asked], Answer]
 NAME = "predecessor_binding_id"
 
 
@@ -98,7 +97,7 @@ def _overlooks_predecessor(
 ) -> Answer:
     known = binding_of(broker, asked)
     if known is not None and _rotates(asked) and known.attributes["after"]:
-        sends(asked, **{NAME: known.attributes["after"]})
+        alters(asked, **{NAME: known.attributes["after"]})
     return usual(asked)
 
 

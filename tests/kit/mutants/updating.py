@@ -16,6 +16,7 @@ from tests.kit.matrix import (
 from tests.kit.narrow import (
     Change,
     Verb,
+    alters,
     denies,
     has_plan,
     instance_of,
@@ -124,7 +125,7 @@ def lends(name: str, when: Callable[[ReferenceBroker, Json], bool]) -> Change:
     def turn(broker: ReferenceBroker, asked: Asked, usual: Verb) -> Answer:
         body, known = sent(asked), instance_of(broker, asked)
         if known is not None and body and when(broker, body):
-            sends(asked, {**body, name: known.attributes[name]})
+            alters(asked, **{name: known.attributes[name]})
         return usual(asked)
 
     return instead("update", turn)
