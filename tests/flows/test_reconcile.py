@@ -375,10 +375,7 @@ async def test_beside_a_broker_at_work_nothing_is_found(
             assert len((await beside.look(None, 0.0)).orphans) == 1
 
 
-async def test_a_serving_process_does_what_was_recorded_beside_it(
-    tmp_path, backend, monkeypatch
-):
-    monkeypatch.setattr(reconcile_module, "SKEW", 0.0)
+async def test_a_serving_process_does_what_was_recorded_beside_it(tmp_path, backend):
     url = await asyncio.to_thread(servers.fresh, "postgresql")
     await asyncio.to_thread(migrate.upgrade, url)
     settings: Any = {"database_url": SecretStr(url), "encryption_keys": KEYS}
@@ -386,11 +383,13 @@ async def test_a_serving_process_does_what_was_recorded_beside_it(
         await one_of_each(broker)
         things = dict(backend.instances)
         assert (await broker.delete("i-1")).status_code == 200
-        await past(broker)
         backend.instances |= things
 
         async with broker.broker.toolbox() as box:
             beside = Reconciler(box.store, box.registry, seconds=20)
+            just_now = await beside.look(None, 0.0)
+            assert [one.why for one in just_now.busy] == ["operation"], "clocks differ"
+            await past(broker)
             [orphan] = (await beside.look(None, 0.0)).orphans
             removal = await beside.remove(orphan)
             assert await beside.wait([removal], 20) == {removal.operation}
@@ -571,6 +570,43 @@ async def test_the_present_life_is_not_touched_when_a_former_one_is_swept(
     assert (await broker.get("i-1")).status_code == 200
 
 
+async def test_a_binding_of_a_former_instance_is_swept_by_both_its_names(
+    broker, backend
+):
+    await one_of_each(broker)
+    [(name, request)] = backend.bindings.items()
+    await broker.delete("i-1")
+    await broker.put("i-1", plan=AUTO)
+    assert (await broker.bind("b-1", "i-1")).status_code == 201
+    await past(broker)
+    backend.bindings[name] = request
+
+    await removed(broker)
+
+    call = backend.made("unbind")[-1].request
+    assert (call.name, call.instance_name) == (name, request.instance.name)
+    assert (len(backend.instances), len(backend.bindings)) == (1, 1)
+    assert (await broker.get_binding("b-1", "i-1")).status_code == 200
+
+
+async def test_what_a_parked_bind_left_is_cleaned_up(broker, backend, impatient):
+    await one_of_each(broker)
+
+    def unit(db: Any) -> None:
+        found = bindings.lock(db, "i-1", "b-1")
+        assert found is not None
+        failed = replace(found, state=ResourceState.FAILED, residue=True)
+        bindings.save(db, failed)
+
+    await broker.running.house.store.write(unit)
+
+    await removed(broker)
+
+    assert backend.bindings == {}
+    assert states(await broker.operations("i-1"))[-1] == ("cleanup", "succeeded")
+    assert (await broker.binding_row("b-1", "i-1")).residue is False
+
+
 async def test_a_removal_that_fails_is_repeated(broker, backend, impatient):
     await one_of_each(broker)
     things = dict(backend.instances)
@@ -676,8 +712,12 @@ async def test_a_clean_up_begun_meanwhile_is_not_doubled(broker, backend):
     [orphan] = (await look(broker)).orphans
     await reconciler(broker).remove(orphan)
 
+    before = await broker.everything()
+
     with pytest.raises(CannotReconcile, match="works on it"):
         await reconciler(broker).remove(orphan)
+
+    assert await broker.everything() == before
 
 
 # --- after the database was restored from an older copy -------------------------------
@@ -760,11 +800,13 @@ async def test_a_later_life_than_a_ready_rows_stays_until_that_is_deleted(
     later = resource_name(broker.running.house.store.broker_id, "i-1", 2)
     backend.instances[later] = next(iter(backend.instances.values()))
 
+    before = await broker.everything()
+
     with pytest.raises(CannotReconcile, match="lives on as generation 1"):
         await removed(broker)
 
     assert later in backend.left
-    assert (await broker.row("i-1")).generation == 1
+    assert await broker.everything() == before
 
 
 # --- adopt ----------------------------------------------------------------------------
