@@ -57,6 +57,7 @@ from osbkit.lifecycle.compare import (
 from osbkit.lifecycle.house import asked_by, fitting
 from osbkit.operations import endings
 from osbkit.store import bindings, instances, operations, standings
+from osbkit.store.protocol import Store
 from osbkit.store.rows import new_operation_id, new_uid, now
 from osbkit.store.standings import Moving
 from osbkit.telemetry import log, trouble
@@ -116,7 +117,7 @@ class Reconciler:
         seconds: what a listing, or a removal made here, may take.
     """
 
-    def __init__(self, store: Any, registry: Registry, *, seconds: float) -> None:
+    def __init__(self, store: Store, registry: Registry, *, seconds: float) -> None:
         self._store = store
         self._registry = registry
         self._seconds = seconds

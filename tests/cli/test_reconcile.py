@@ -1,7 +1,9 @@
 """`osbkit reconcile`, on databases and services that a broker has left."""
 
 import asyncio
+import contextlib
 import json
+import sqlite3
 import sys
 import types
 from collections.abc import Awaitable, Callable
@@ -463,24 +465,28 @@ def test_without_a_database_there_is_nothing_to_compare_and_none_is_made(
     assert list(scene.folder.iterdir()) == []
 
 
-def test_a_database_at_another_schema_is_not_touched(scene, backend):
+@pytest.mark.parametrize(
+    ("revision", "oldest", "sentence"),
+    [
+        pytest.param("0001", "0001", "run `osbkit db upgrade`", id="behind"),
+        pytest.param("9999", "9998", "Run the version that made it", id="ahead"),
+    ],
+)
+def test_a_database_at_another_schema_is_not_touched(
+    scene, backend, revision, oldest, sentence
+):
     scene.served()
-    path = scene.folder / "osbkit.db"
-    set_revision(path)
+    with contextlib.closing(sqlite3.connect(scene.folder / "osbkit.db")) as db:
+        db.execute("UPDATE alembic_version SET version_num = ?", [revision])
+        db.execute("DELETE FROM meta WHERE name = 'schema.oldest'")
+        db.execute("INSERT INTO meta VALUES ('schema.oldest', ?)", [oldest])
+        db.commit()
 
     result = scene.command()
 
     assert result.exit_code == 3
-    assert "Run the version that made it" in result.stderr
-
-
-def set_revision(path: Path) -> None:
-    import sqlite3
-
-    db = sqlite3.connect(path)
-    db.execute("UPDATE alembic_version SET version_num = 'later'")
-    db.commit()
-    db.close()
+    assert sentence in result.stderr
+    assert migrate.current(f"sqlite:///{scene.folder / 'osbkit.db'}") == revision
 
 
 def test_a_running_broker_keeps_its_sqlite_file(scene, backend, monkeypatch):
