@@ -61,7 +61,6 @@ from tests.conformance.model import (
 from tests.flows.serving import PATIENCE, Served, serving
 
 NEVER = 3600.0  # seconds: budgets and clean-ups that only a step ends
-LASTING = 2  # tasks of the engine that live as long as it does
 CALM = 6  # turns of the loop in which what was woken shows itself
 
 
@@ -295,12 +294,18 @@ def maintained(version: str | None) -> Json:
 
 @dataclass
 class Stepping:
-    """A running broker, its service, and the requests that have no answer yet."""
+    """A running broker, its service, and the requests that have no answer yet.
+
+    Attributes:
+        versions: of each plan, as the catalog has them now.
+        lasting: how many tasks of the engine live as long as it does.
+    """
 
     served: Served
     steps: Steps
     service: dict[str, Stepped]
     versions: Versions
+    lasting: int
     open: set[asyncio.Task[httpx.Response]] = field(default_factory=set)
 
     async def send(
@@ -391,9 +396,10 @@ class Stepping:
         async with asyncio.timeout(PATIENCE):
             while calm < CALM:
                 await asyncio.sleep(0)
-                still = len(engine._tasks) == self.steps.inside + LASTING and len(
-                    engine._waiting
-                ) == len(self.open)
+                working = len(engine._tasks) - self.lasting
+                still = working == self.steps.inside and len(engine._waiting) == len(
+                    self.open
+                )
                 calm = calm + 1 if still else 0
 
     async def left(self) -> list[Any]:
@@ -489,5 +495,7 @@ async def stepping(folder: Path) -> AsyncIterator[Stepping]:
             patch.setattr(engine, "_later", later)
             served.http.headers.pop("x-broker-api-version")
             # what is decided does not depend on what a disk keeps when power fails
-            served.running.house.store._writer._raw.execute("PRAGMA synchronous=OFF")
-            yield Stepping(served, steps, service, versions)
+            store: Any = served.running.house.store
+            store._writer._raw.execute("PRAGMA synchronous=OFF")
+            await served.quiet()
+            yield Stepping(served, steps, service, versions, len(engine._tasks))
