@@ -15,7 +15,11 @@ import asyncio
 import re
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+)
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -187,6 +191,7 @@ STORES: Mapping[str, Store] = {
     "sqlite": sqlite,
     "postgresql": server("postgresql"),
     "mariadb": server("mariadb"),
+    "distributed": server("postgresql"),
 }
 BROKERS: Mapping[str, Serving] = {
     "conformance": conformance_broker,
@@ -195,15 +200,24 @@ BROKERS: Mapping[str, Serving] = {
 
 SERVED = [
     *(("conformance", store) for store in STORES),
-    *(("queue", store) for store in ("sqlite", "postgresql")),
+    *(("queue", store) for store in ("sqlite", "postgresql", "distributed")),
 ]
 """What a broker is served on; the queue broker has no database of its own kind."""
 
 
 async def examined(
-    serve: Serving, store: Store, folder: Path, *, version: str = "2.17"
+    serve: Serving,
+    store: Store,
+    folder: Path,
+    *,
+    version: str = "2.17",
+    distributed: bool = False,
 ) -> Report:
-    """Everything that the kit finds of a broker."""
+    """Everything that the kit finds of a broker.
+
+    Args:
+        distributed: it only serves, and a worker runs the operations.
+    """
     pace = Pace()
     async with store(folder) as url:
         settings = Settings(
@@ -212,8 +226,10 @@ async def examined(
             basic_password=SecretStr(PASSWORD),
             encryption_keys=KEYS,
             log_level="ERROR",
+            worker="none" if distributed else "inline",
         )
         broker = serve(settings, pace, folder)
+        worker = serve(settings, pace, folder)
         pace.app = broker.app
         connection = Connection(
             URL,
@@ -221,7 +237,10 @@ async def examined(
             version=version,
             transport=pace,
         )
-        async with broker.lifespan():
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(broker.lifespan())
+            if distributed:
+                await stack.enter_async_context(worker.working())
             running = broker.running
             assert running is not None
             pace.listen(running.house.engine)
@@ -274,7 +293,8 @@ def told(report: Report, *outcomes: Outcome) -> list[str]:
 async def test_the_kit_fails_nothing_and_skips_only_what_is_not_offered(
     name: str, store: str, tmp_path: Path
 ) -> None:
-    report = await examined(BROKERS[name], STORES[store], tmp_path)
+    apart = store == "distributed"
+    report = await examined(BROKERS[name], STORES[store], tmp_path, distributed=apart)
 
     assert report.unread == ""
     assert told(report, *BAD) == []
