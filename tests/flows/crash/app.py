@@ -2,6 +2,7 @@
 
     CRASH_CLOUD   the file of the cloud
     CRASH_PAUSE   seconds between two effects (0.03)
+    CRASH_LEASE   seconds that a claim lasts, instead of the usual ones
 
 Plans: `slow` and `poison` only asynchronous, `quick` only synchronous. A provision
 of `poison` kills the process that runs it.
@@ -13,11 +14,18 @@ import os
 import signal
 
 from osbkit import Broker, Facts, ProvisionRequest, Run
+from osbkit.operations import halting, leases
 from tests.flows.crash.backend import CloudBackend
 from tests.flows.crash.catalog import CATALOG
 from tests.flows.crash.cloud import Cloud
 
 PAUSE = float(os.environ.get("CRASH_PAUSE", "0.03"))
+LEASE = float(os.environ.get("CRASH_LEASE", "0"))
+if LEASE:
+    leases.LEASE = LEASE
+    leases.RENEW, leases.MARGIN = LEASE / 5, LEASE / 3
+    leases.WATCH = leases.OVERDUE = LEASE / 10
+    halting.GRACE = int(LEASE / 3 * 1_000_000)
 cloud = Cloud(os.environ["CRASH_CLOUD"])
 
 

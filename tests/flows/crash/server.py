@@ -33,7 +33,7 @@ HEADERS = {"authorization": f"Bearer {TOKEN}", "x-broker-api-version": "2.17"}
 PATIENCE = 90.0
 FLAG: dict[str, Any] = {"accepts_incomplete": "true"}
 
-Runner = Literal["uvicorn", "osbkit serve"]
+Runner = Literal["uvicorn", "osbkit serve", "osbkit worker"]
 Json = dict[str, Any]
 
 
@@ -42,7 +42,9 @@ class Server:
 
     Args:
         folder: two servers on one folder share the database.
-        runner: which command serves.
+        runner: which command serves, or works.
+        name: of its log.
+        settings: further environment.
 
     Attributes:
         cwd: where the process is started.
@@ -50,13 +52,22 @@ class Server:
 
     cwd = ROOT
 
-    def __init__(self, folder: Path, runner: Runner = "uvicorn") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        runner: Runner = "uvicorn",
+        *,
+        name: str = "server",
+        **settings: str,
+    ) -> None:
         self.folder = folder
         self.runner = runner
-        self.log = folder / "server.log"
+        self.settings = settings
+        self.log = folder / f"{name}.log"
         self.cloud = Cloud(folder / "cloud.db")
         self.port = free_port()
         self.http = httpx.Client(headers=HEADERS, timeout=PATIENCE)
+        self.starts = 0
         self._process: subprocess.Popen[bytes] | None = None
 
     # --- the process ----------------------------------------------------------------
@@ -75,6 +86,7 @@ class Server:
     def spawn(self) -> None:
         """Start the process and wait for nothing."""
         assert self._process is None
+        self.starts += 1
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command(),
@@ -92,10 +104,10 @@ class Server:
                 *(sys.executable, "-m", "uvicorn", TARGET),
                 *("--port", port, "--no-access-log"),
             ]
-        return [
-            *(sys.executable, "-c", "from osbkit.cli import main; main()"),
-            *("serve", TARGET, "--port", port),
-        ]
+        command = ["serve", TARGET, "--port", port]
+        if self.runner == "osbkit worker":
+            command = ["worker", TARGET]
+        return [sys.executable, "-c", "from osbkit.cli import main; main()", *command]
 
     def _environment(self) -> Mapping[str, str]:
         kept = {
@@ -106,6 +118,7 @@ class Server:
             "OSBKIT_DATABASE_URL": f"sqlite:///{self.folder / 'broker.db'}",
             "OSBKIT_BEARER_TOKEN": TOKEN,
             "CRASH_CLOUD": str(self.folder / "cloud.db"),
+            **self.settings,
         }
 
     def start(self) -> None:
@@ -130,7 +143,9 @@ class Server:
         return False
 
     def ready(self) -> bool:
-        """What `/health/ready` says."""
+        """What `/health/ready` says; of a worker its log."""
+        if self.runner == "osbkit worker":
+            return len(self.events("worker.started")) == self.starts
         try:
             return self.http.get(f"{self.url}/health/ready").status_code == 200
         except httpx.TransportError:
@@ -169,6 +184,14 @@ class Server:
         self.wait()
         self.http.close()
         self.http = httpx.Client(headers=HEADERS, timeout=PATIENCE)
+
+    def freeze(self) -> None:
+        """It stands still, as on a paused machine."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """It goes on."""
+        os.kill(self.pid, signal.SIGCONT)
 
     def terminate(self, seconds: float = PATIENCE) -> int:
         """As an orchestrator would; the exit status."""
