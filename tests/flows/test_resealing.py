@@ -94,7 +94,7 @@ async def test_before_that_the_old_key_is_needed(url: str, tmp_path: Path) -> No
 
 
 async def test_a_value_that_is_written_meanwhile_is_not_overwritten(
-    url: str, tmp_path: Path
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The portion has read it; the update of the platform comes before its write."""
     async with serving_with(OLD, url, tmp_path) as served:
@@ -102,29 +102,21 @@ async def test_a_value_that_is_written_meanwhile_is_not_overwritten(
     async with serving_with(f"{NEW},{OLD}", url, tmp_path) as served:
         store = served.running.house.store
         fresh = store.ring.seal({"size": 9}, "instances.parameters", "any")
+        honest = resealing._sealed_anew
 
-        def meanwhile(ring: Any, values: Any, uid: str) -> Any:
-            changes = list(sealed_anew(ring, values, uid))
-            (old,) = [was for column, was, _ in changes if column.name == "parameters"]
+        def unit(db: sa.Connection) -> None:
             column = instances.c.parameters
-            db.execute(
-                sa.update(instances).where(column == old).values(parameters=fresh)
-            )
-            return changes
 
-        sealed_anew = resealing._sealed_anew
+            def meanwhile(ring: Any, values: Any, uid: str) -> Any:
+                changes = list(honest(ring, values, uid))
+                (old,) = [was for one, was, _ in changes if one is column]
+                change = sa.update(instances).where(column == old)
+                db.execute(change.values(parameters=fresh))
+                return changes
 
-        def unit(connection: sa.Connection) -> int:
-            nonlocal db
-            db = connection
-            resealing._sealed_anew = meanwhile  # type: ignore[assignment]
-            try:
-                portion = resealing.reseal(connection, instances, None)
-            finally:
-                resealing._sealed_anew = sealed_anew
-            return portion.sealed
+            monkeypatch.setattr(resealing, "_sealed_anew", meanwhile)
+            assert resealing.reseal(db, instances, None).sealed == 0
 
-        db: Any = None
         await store.write(unit)
         kept = await served.read(
             lambda read: read.execute(sa.select(instances.c.parameters)).all()

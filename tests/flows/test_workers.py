@@ -28,6 +28,7 @@ from osbkit.operations import leases
 from osbkit.operations.engines import Engine
 from osbkit.settings import Settings
 from osbkit.store import leadership, migrate, operations
+from osbkit.store.address import server_of
 from osbkit.store.rows import now
 from osbkit.store.tables import bindings as bindings_table
 from osbkit.store.tables import meta
@@ -132,7 +133,7 @@ class Place:
         """The operations that have a job."""
         if not self.url.startswith("postgresql"):
             return []
-        server = migrate.server_of(self.url)
+        server = server_of(self.url)
         assert server is not None
         return [str(row[0]) for row in server.run(lambda db: db.execute(JOBS).all())]
 
@@ -422,7 +423,7 @@ async def test_readiness_says_that_nobody_works(place: Place) -> None:
     ],
 )
 async def test_a_file_is_worked_on_by_the_process_that_serves(
-    tmp_path: Path, settings: dict[str, str], said: str
+    tmp_path: Path, settings: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(SettingsInvalid, match=said):
         async with serving(tmp_path, {"queue": Backend(Cloud(), "one")}, **settings):

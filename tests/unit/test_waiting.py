@@ -6,7 +6,7 @@ Requirements proved here: ASYNC-05 to ASYNC-09, ERR-06, ERR-07, DEPROV-17, UPD-2
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -152,7 +152,7 @@ async def seen(
     engine: Engine, then: Any, seconds: float = 2.0, store: Store | None = None
 ) -> Any:
     """What becomes of waiting: the record, or the refusal."""
-    waiting = Waiting(store or Store(), engine)
+    waiting = Waiting(cast(Any, store or Store()), cast(Any, engine))
     try:
         return await waiting.see(LIVE, Patience(seconds, then))
     except RequestRejected as refused:
