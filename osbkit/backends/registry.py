@@ -296,10 +296,26 @@ def _wrong_colours(key: str, backend: AnyBackend) -> Iterator[str]:
                 f"{name}.{method} (backend {key!r}) is a plain function: write"
                 " `async def`, or subclass BlockingBackend and give threaded(…) of it"
             )
+        elif not takes_as_many(written, getattr(ServiceBackend, method)):
+            yield (
+                f"{name}.{method} (backend {key!r}) must take what"
+                f" ServiceBackend.{method} takes:"
+                f" {inspect.signature(getattr(ServiceBackend, method))}"
+            )
     if writes(backend, "describe") and inspect.iscoroutinefunction(
         getattr(type(author), "describe")  # noqa: B009 (the class's, unbound)
     ):
         yield f"{name}.describe (backend {key!r}) is `async def`: write `def`"
+
+
+def takes_as_many(written: Any, wanted: Any) -> bool:
+    """Whether a method can be called with the arguments of the contract's."""
+    given = [None for _ in inspect.signature(wanted).parameters]
+    try:
+        inspect.signature(written).bind(*given)
+    except TypeError:
+        return False
+    return True
 
 
 def _known(model: type[BaseModel]) -> type[BaseModel] | None:

@@ -253,16 +253,16 @@ class Instances:
         refusal: RequestRejected | None = None
         change = Change(there, {}, ())
         plan = house.plan_of(there)
+        mode = house.mode_of(there)
         try:
             change, plan = self._change(there, wanted)
-            mode = plan.osbkit.mode if plan is not None else house.mode_of(there)
+            mode = plan.osbkit.mode if plan is not None else mode
             if mode == "async" and not accepts_incomplete:
                 raise AsyncRequired
             if change.changed:
                 await self._check_update(change, wanted, identity)
         except RequestRejected as rejected:
             refusal = rejected
-            mode = house.mode_of(there)
         ours = patience(
             mode, accepts_incomplete, house.settings, plan.osbkit if plan else None
         )
@@ -638,9 +638,6 @@ def record_deprovision(
         if other.kind not in OWN_ACCOUNT
         or (other.binding_id, other.binding_generation) in lives
     )
-    for other in halts:
-        held = operations.halt(db, other, by=operation.id, text=DELETED, now=now())
-        waits = waits or held
     stands = replace(found, latest=operation.id)
     if found.state is ResourceState.MAKING:
         stands = replace(stands, state=ResourceState.FAILED, residue=True)
@@ -649,6 +646,9 @@ def record_deprovision(
             begun = replace(each, state=ResourceState.FAILED, residue=True)
             bindings.save(db, begun)
     instances.save(db, stands)
+    for other in halts:  # after the rows above: unit B takes them in this order too
+        held = operations.halt(db, other, by=operation.id, text=DELETED, now=now())
+        waits = waits or held
     operations.add(db, operation)
     work = Work(operation=operation, instance=stands, bindings=tuple(left), waits=waits)
     return Recorded(stands, work, halted=halts)

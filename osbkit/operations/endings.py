@@ -1,7 +1,8 @@
 """Unit B: what ends an operation, under its fence, and what it does to the rows.
 
 Every function here is a unit of work: it raises LeaseLost, and changes nothing,
-when the claim is no longer ours.
+when the claim is no longer ours. Rows are locked in the order of unit A: instance,
+binding, operation last.
 """
 
 from dataclasses import dataclass, replace
@@ -58,7 +59,6 @@ def succeeded(db: sa.Connection, work: Work, result: Any) -> Operation:
     """
     operation, instance, moment = work.operation, work.instance, now()
     outcome = None
-    operations.finish(db, operation, OperationState.SUCCEEDED, now=moment)
     match operation.kind:
         case OperationKind.PROVISION:
             instances.mark_ready(db, instance, operation.generation, result)
@@ -84,6 +84,7 @@ def succeeded(db: sa.Connection, work: Work, result: Any) -> Operation:
             _cleaned(db, operation, moment)
         case OperationKind.SWEEP:
             pass
+    operations.finish(db, operation, OperationState.SUCCEEDED, now=moment)
     return ended(operation, OperationState.SUCCEEDED, moment, outcome=outcome)
 
 
@@ -91,6 +92,10 @@ def failed(db: sa.Connection, work: Work, failure: Failure) -> Operation:
     """End an operation that did not, and keep account of what is left."""
     operation, moment = work.operation, now()
     usable, repeatable = _told(operation, failure)
+    if operation.binding_id is None:
+        _instance_failed(db, operation, failure, moment)
+    else:
+        _binding_failed(db, operation, failure, moment)
     operations.finish(
         db,
         operation,
@@ -103,10 +108,6 @@ def failed(db: sa.Connection, work: Work, failure: Failure) -> Operation:
         repeatable=repeatable,
         parked=failure.parked,
     )
-    if operation.binding_id is None:
-        _instance_failed(db, operation, failure, moment)
-    else:
-        _binding_failed(db, operation, failure, moment)
     return ended(
         operation,
         OperationState.FAILED,
@@ -273,10 +274,27 @@ def _instance_failed(
                 add_cleanup(db, operation, moment, parked=failure.parked)
         case OperationKind.DEPROVISION if instance.state is ResourceState.FAILED:
             add_cleanup(db, operation, moment, parked=failure.parked)
-        case OperationKind.DEPROVISION if failure.usable is not None:
-            instances.save(db, replace(instance, usable=failure.usable))
+        case OperationKind.DEPROVISION:
+            if failure.usable is not None:
+                instances.save(db, replace(instance, usable=failure.usable))
+            _clean_bindings(db, operation, moment, parked=failure.parked)
         case _:
             pass
+
+
+def _clean_bindings(
+    db: sa.Connection, operation: Operation, moment: int, *, parked: bool
+) -> None:
+    """The instance stays; what its deletion halted on it is to leave nothing."""
+    every = bindings.of_instance(db, operation.instance_id, operation.generation)
+    for each in every:
+        if each.state is ResourceState.FAILED and each.residue:
+            halted = replace(
+                operation,
+                binding_id=each.binding_id,
+                binding_generation=each.generation,
+            )
+            add_cleanup(db, halted, moment, parked=parked)
 
 
 def _binding_failed(

@@ -676,6 +676,28 @@ async def test_a_binding_that_a_failed_delete_halted_can_be_made_again(
     assert backend.left == set()
 
 
+async def test_what_a_failed_delete_has_halted_on_the_instance_is_cleaned_up(
+    broker: Served, backend: ScriptedBackend
+) -> None:
+    """The instance stays as it was, and no credential that nobody knows of on it."""
+    await broker.put(plan=ASYNC, flag=True)
+    await broker.quiet()
+    hold = Hold()
+    backend.next("bind", succeed(works="first", hold=hold))
+    await broker.bind(plan=ASYNC, flag=True)
+    await soon(hold.entered.wait())
+    backend.next("unbind", fail(Failed("The server is out of reach.")))
+    await broker.delete(flag=True)
+    await broker.quiet()
+    assert body_of(await broker.poll())["state"] == "failed"
+    assert len(backend.bindings) == 1
+    await broker.hurry()
+
+    assert await broker.kinds() == ["provision", "bind", "deprovision", "cleanup"]
+    assert backend.bindings == {}
+    assert (await broker.get()).status_code == 200
+
+
 # --- DELETE without the flag on an async plan ---------------------------------------
 
 

@@ -192,6 +192,25 @@ async def test_a_repeat_without_the_flag_that_waited_in_vain_is_busy(
     assert len(backend.made(change.verb)) == 1
 
 
+async def test_a_change_to_an_async_plan_is_repeated_with_the_flag_only(
+    broker: Served, backend: ScriptedBackend
+) -> None:
+    """ASYNC-06. The plan that it leads to counts, as it did at first."""
+    await broker.put(plan=SYNC)
+    hold = Hold()
+    backend.next("update", succeed(hold=hold))
+    running = body_of(await broker.patch(plan_id=ASYNC, flag=True))["operation"]
+    await soon(hold.entered.wait())
+
+    repeat = await soon(broker.patch(plan_id=ASYNC))
+    again = await broker.patch(plan_id=ASYNC, flag=True)
+    hold.release()
+    await broker.quiet()
+
+    is_error(repeat, 422, "AsyncRequired")
+    assert body_of(again)["operation"] == running
+
+
 @changes()
 async def test_a_repeat_without_the_flag_on_an_async_plan_is_refused_at_once(
     broker: Served, backend: ScriptedBackend, change: Change

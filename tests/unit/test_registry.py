@@ -334,6 +334,18 @@ def test_methods_that_are_async_or_not_as_they_must_be_are_found_at_once():
     ]
 
 
+def test_methods_that_take_other_arguments_are_found():
+    class Short(ServiceBackend[NoParameters, NoParameters]):
+        async def provision(self, request: Any) -> None: ...  # type: ignore[override]
+
+        async def deprovision(self, *anything: Any) -> None: ...
+
+    (found,) = findings({"queue": Short()}, a_catalog(BARE))
+
+    assert found.startswith("Short.provision (backend 'queue') must take what")
+    assert "run" in found
+
+
 def test_every_missing_verb_is_found_at_once_with_the_flag_that_waives_it():
     found = findings({"queue": Minimal()}, a_catalog(QUEUE))
 
