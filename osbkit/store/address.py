@@ -136,24 +136,27 @@ class Server:
         host = self.url.host or "localhost"
         return f"{self.kind}://{host}/{self.url.database}"
 
-    def engine(self, *, reads: bool = False, **pool: Any) -> AsyncEngine:
+    def engine(
+        self, *, reads: bool = False, locks: float = STATEMENT, **pool: Any
+    ) -> AsyncEngine:
         """An engine for the event loop.
 
         Args:
             reads: every statement is a transaction of its own.
+            locks: how long a statement waits for one.
             pool: of SQLAlchemy's pool.
         """
         level = "AUTOCOMMIT" if reads else READ_COMMITTED
         if self.kind == "postgresql":
             return create_async_engine(
                 "postgresql+asyncpg://",
-                async_creator=self._asyncpg,
+                async_creator=partial(self._asyncpg, locks),
                 isolation_level=level,
                 **pool,
             )
         return create_async_engine(
             self.url.set(drivername=f"{self.kind}+asyncmy"),
-            connect_args=self._asyncmy(),
+            connect_args=self._asyncmy(locks),
             isolation_level=level,
             **pool,
         )
@@ -219,7 +222,7 @@ class Server:
             raise errors[0]
         return results[0]
 
-    async def _asyncpg(self, *_: Any, **__: Any) -> Any:
+    async def _asyncpg(self, locks: float, *_: Any, **__: Any) -> Any:
         asyncpg = importlib.import_module("asyncpg")
         milliseconds = str(int(STATEMENT * 1000))
         return await asyncpg.connect(
@@ -229,15 +232,15 @@ class Server:
             server_settings={
                 "application_name": "osbkit",
                 "statement_timeout": milliseconds,
-                "lock_timeout": milliseconds,
+                "lock_timeout": str(int(locks * 1000)),
                 "idle_in_transaction_session_timeout": milliseconds,
             },
         )
 
-    def _asyncmy(self) -> dict[str, Any]:
+    def _asyncmy(self, locks: float) -> dict[str, Any]:
         # it logs what the server notes of statements, as text
         logging.getLogger("asyncmy").setLevel(logging.ERROR)
-        seconds = int(STATEMENT)
+        seconds = max(1, int(locks))
         return {
             "client_flag": 0,  # without FOUND_ROWS; see rows.insert_or_ignore
             "connect_timeout": int(CONNECT),

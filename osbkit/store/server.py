@@ -1,8 +1,9 @@
 """PostgreSQL, MariaDB and MySQL as the store: many processes, one database.
 
-A unit of work runs by `AsyncConnection.run_sync` in one READ COMMITTED transaction;
-the rows it locks and the unique keys keep processes apart. Reads run on a pool of
-their own in AUTOCOMMIT, so none of them waits for a writer.
+A unit of work runs by `AsyncConnection.run_sync` in a READ COMMITTED transaction, with
+what waits beside it (`together`) or by itself; the rows it locks and the unique keys
+keep processes apart. Reads run on a pool of their own in AUTOCOMMIT, so none of them
+waits for a writer.
 
     what happened                               what we do
     deadlock, serialisation, lost before COMMIT the unit runs again, `ATTEMPTS` times
@@ -24,13 +25,16 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from osbkit.domain import MICROSECONDS
 from osbkit.errors import OsbkitError, SettingsInvalid, Unavailable
 from osbkit.store import identity, migrate, rows
 from osbkit.store.address import Server
 from osbkit.store.sealing import KeyRing
+from osbkit.store.statements import count_core
+from osbkit.store.together import Job, Lanes
+from osbkit.store.transactions import Again, connect, give_back, judged, transact
 from osbkit.store.writer import AWAY, FULL, Unit
 from osbkit.telemetry import log, trouble
 
@@ -38,6 +42,9 @@ T = TypeVar("T")
 QUEUE = 1024
 WRITERS = 12
 READERS = 6
+LANES = 2
+LOCKS = 0.2
+"""Seconds that a batch waits for a lock (a whole one on MariaDB, which counts so)."""
 POOL_WAIT = 5.0
 """Seconds to wait for a connection of the pool."""
 RECYCLE = 1800
@@ -45,11 +52,6 @@ ATTEMPTS = 5
 CLOCK = 30.0
 """Seconds between two looks at the database's clock."""
 
-AGAIN = frozenset({"40001", "40P01", 1213, 1020})
-"""Serialisation fault and deadlock, as SQLSTATE or as MariaDB's number: the
-transaction was rolled back, and would most likely succeed now."""
-OURS = (sa.exc.ProgrammingError, sa.exc.DataError, sa.exc.NotSupportedError)
-"""Faults of a statement, which no repetition mends."""
 NO_KEYS = (
     "OSBKIT_ENCRYPTION_KEYS is not set: a database server is shared, so every process"
     " must be given the same keys. `osbkit keys new` prints one."
@@ -60,10 +62,6 @@ CLOCKS = {
     "mysql": "SELECT CAST(UNIX_TIMESTAMP(SYSDATE(6)) * 1000000 AS SIGNED)",
 }
 CLOCKS["mariadb"] = CLOCKS["mysql"]
-
-
-class _Again(Exception):
-    """The transaction is rolled back; it may run again."""
 
 
 class ServerStore:
@@ -89,7 +87,10 @@ class ServerStore:
         self._ring = KeyRing.from_text(keys)
         self._writer: AsyncEngine | None = None
         self._reader: AsyncEngine | None = None
-        self._writes: set[asyncio.Task[Any]] = set()
+        self._jobs: set[asyncio.Future[Any]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._grouped: AsyncEngine | None = None
+        self._lanes: Lanes
         self._clock: asyncio.Task[None] | None = None
         self.broker_id = ""
         self.closing = False
@@ -104,6 +105,9 @@ class ServerStore:
         try:
             self._writer = self._engine(WRITERS)
             self._reader = self._engine(READERS, reads=True)
+            self._grouped = self._engine(LANES, locks=LOCKS)
+            count_core(self._grouped.sync_engine)
+            self._lanes = Lanes(self._grouped, LANES, self._start_alone)
             async with self._writer.connect() as db:
                 found = await db.run_sync(migrate.found_in)
             migrate.require_current(self._server, found)
@@ -121,9 +125,9 @@ class ServerStore:
             raise self._server.unreachable(error) from error
         self._clock = asyncio.create_task(self._follow_the_clock())
 
-    def _engine(self, size: int, *, reads: bool = False) -> AsyncEngine:
+    def _engine(self, size: int, **how: Any) -> AsyncEngine:
         engine = self._server.engine(
-            reads=reads,
+            **how,
             pool_size=size,
             max_overflow=0,
             pool_timeout=POOL_WAIT,
@@ -145,13 +149,15 @@ class ServerStore:
             self._clock.cancel()
             await asyncio.wait({self._clock})
             self._clock = None
-        while self._writes:
-            await asyncio.wait(self._writes)
+        while self._jobs:
+            await asyncio.wait(self._jobs)
+        while self._tasks:
+            await asyncio.wait(self._tasks)
         await self._dispose()
 
     async def _dispose(self) -> None:
-        engines = (self._writer, self._reader)
-        self._writer = self._reader = None
+        engines = (self._writer, self._grouped, self._reader)
+        self._writer = self._grouped = self._reader = None
         for engine in engines:
             if engine is not None:
                 await engine.dispose()
@@ -170,13 +176,13 @@ class ServerStore:
         *,
         long: bool = False,
     ) -> T:
-        """Run a unit of work in one transaction.
+        """Run a unit of work, and return once it is durable.
 
         Args:
             unit: synchronous, without effects outside the database; may run again.
             committed: called in the event loop with the result once it is
                 durable, even if the caller was cancelled meanwhile.
-            long: it may touch many rows; here that makes no difference.
+            long: it may touch many rows; nobody is to wait with it.
 
         Raises:
             Unavailable: the server is away or too much is asked of it; nothing
@@ -184,75 +190,50 @@ class ServerStore:
         """
         if self._writer is None:
             raise Unavailable(AWAY)
-        if len(self._writes) >= QUEUE:
+        if len(self._jobs) >= QUEUE:
             raise Unavailable(FULL, retry_after=1)
-        task = asyncio.create_task(self._repeat(self._writer, unit, committed))
-        self._writes.add(task)
-        task.add_done_callback(self._written)
-        return await asyncio.shield(task)
+        loop = asyncio.get_running_loop()
+        job = Job(unit, committed, loop.create_future())
+        self._jobs.add(job.future)
+        job.future.add_done_callback(self._told)
+        if long:
+            self._start_alone(job)
+        else:
+            self._lanes.take(job)
+        result: T = await asyncio.shield(job.future)
+        return result
 
-    def _written(self, task: "asyncio.Task[Any]") -> None:
-        self._writes.discard(task)
-        if not task.cancelled():
-            task.exception()  # heard, even if the caller was cancelled
+    def _told(self, job: "asyncio.Future[Any]") -> None:
+        self._jobs.discard(job)
+        job.exception()  # heard, even if the caller was cancelled
 
-    async def _repeat(
-        self,
-        engine: AsyncEngine,
-        unit: Unit[T],
-        committed: Callable[[T], None] | None,
-    ) -> T:
-        attempt = 1
-        while True:
+    def _start_alone(self, job: Job) -> None:
+        task = asyncio.create_task(self._alone(job))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _alone(self, job: Job) -> None:
+        """Run a unit in a transaction of its own, and tell it."""
+        assert self._writer is not None
+        for attempt in range(1, ATTEMPTS + 1):
             try:
-                result = await self._once(engine, unit)
-                break
-            except _Again as again:
+                result = await transact(self._writer, job.unit)
+            except Again as again:
                 cause = again.__cause__ or again
                 if attempt >= ATTEMPTS:
                     log.error("store.gave_up", attempts=attempt, **trouble(cause))
-                    raise Unavailable(AWAY) from cause
+                    away = Unavailable(AWAY)
+                    away.__cause__ = cause
+                    job.tell(None, away)
+                    return
                 log.info("store.again", attempt=attempt, **trouble(cause))
                 await asyncio.sleep(random.uniform(0, 0.02 * 2**attempt))  # noqa: S311
-                attempt += 1
-        if committed is not None:
-            committed(result)
-        return result
-
-    async def _once(self, engine: AsyncEngine, unit: Unit[T]) -> T:
-        """One transaction.
-
-        Raises:
-            _Again: rolled back.
-            Unavailable: rolled back, or broken inside COMMIT.
-        """
-        connection = await self._connect(engine)
-        try:
-            try:
-                result = await connection.run_sync(unit)
-            except Exception as error:
-                await _roll_back(connection)
-                raise _judged(error) from error
-            try:
-                await connection.commit()
-            except Exception as error:
-                if _code(error) in AGAIN:
-                    raise _Again from error
-                log.error("store.commit_unclear", **trouble(error))
-                await _drop(connection)
-                raise Unavailable(AWAY) from error
-        finally:
-            await _give_back(connection)
-        return result
-
-    async def _connect(self, engine: AsyncEngine) -> AsyncConnection:
-        """A connection of the pool. Raises Unavailable."""
-        try:
-            return await engine.connect()
-        except Exception as error:
-            # the driver's own errors, the system's, the pool's: none is ours
-            log.error("store.no_connection", **trouble(error))
-            raise Unavailable(AWAY) from error
+            except Exception as error:  # noqa: BLE001 (told to who waits)
+                job.tell(None, error)
+                return
+            else:
+                job.tell(result)
+                return
 
     # --- reading ------------------------------------------------------------------
 
@@ -262,19 +243,19 @@ class ServerStore:
         if self._reader is None:
             raise Unavailable(AWAY)
         for attempt in (1, 2):
-            connection = await self._connect(self._reader)
+            connection = await connect(self._reader)
             try:
                 return await connection.run_sync(unit)
             except Exception as error:
-                judged = _judged(error)
-                if isinstance(judged, _Again) and attempt == 1:
+                meant = judged(error)
+                if isinstance(meant, Again) and attempt == 1:
                     continue  # a connection that had died in the pool
-                if judged is error:
+                if meant is error:
                     raise
                 log.error("store.read_failed", **trouble(error))
                 raise Unavailable(AWAY) from error
             finally:
-                await _give_back(connection)
+                await give_back(connection)
         raise Unavailable(AWAY)
 
     async def ping(self) -> None:
@@ -299,51 +280,3 @@ class ServerStore:
 
 def _clock_of(db: sa.Connection) -> int:
     return int(db.exec_driver_sql(CLOCKS[db.dialect.name]).scalar_one())
-
-
-def _judged(error: Exception) -> Exception:
-    """What an error inside a unit means: itself, _Again, or Unavailable."""
-    if isinstance(error, sa.exc.IntegrityError):
-        return _Again()  # a neighbour was first; the unit will see its row
-    if isinstance(error, OURS):
-        return error
-    if isinstance(error, sa.exc.DBAPIError):
-        if error.connection_invalidated or _code(error) in AGAIN:
-            return _Again()
-        log.error("store.write_failed", **trouble(error))
-        return Unavailable(AWAY)
-    if isinstance(error, (TimeoutError, OSError, sa.exc.InvalidRequestError)):
-        log.error("store.write_failed", **trouble(error))
-        return Unavailable(AWAY)
-    return error
-
-
-def _code(error: BaseException) -> Any:
-    """SQLSTATE, or MariaDB's number of an error."""
-    orig = getattr(error, "orig", None)
-    state = getattr(orig, "sqlstate", None)
-    if state is not None:
-        return state
-    said = getattr(orig, "args", ())
-    return said[0] if said else None
-
-
-async def _roll_back(connection: AsyncConnection) -> None:
-    try:
-        await connection.rollback()
-    except Exception as error:  # noqa: BLE001 (the server has rolled back, or will)
-        log.warning("store.connection_lost", **trouble(error))
-        await _drop(connection)
-
-
-async def _drop(connection: AsyncConnection) -> None:
-    """Never use a connection again of which nobody knows where it stands."""
-    with contextlib.suppress(Exception):
-        await connection.invalidate()
-
-
-async def _give_back(connection: AsyncConnection) -> None:
-    try:
-        await connection.close()
-    except Exception as error:  # noqa: BLE001 (the pool makes another)
-        log.warning("store.connection_lost", **trouble(error))

@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from osbkit.domain import Operation, OperationState
 from osbkit.errors import DatabaseUnusable, LeaseLost, SettingsInvalid, Unavailable
@@ -286,12 +285,12 @@ def end_the_others(db: sa.Connection) -> None:
 async def test_commit_that_nobody_knows_the_end_of_is_not_run_again(
     store, kept, monkeypatch
 ):
-    real = AsyncConnection.commit
+    real = sa.Connection.commit
     runs: list[int] = []
 
-    async def commit(connection: Any) -> None:
+    def commit(connection: Any) -> None:
         if kept:
-            await real(connection)
+            real(connection)
         raise ConnectionResetError("the cable was pulled")
 
     def unit(db: sa.Connection) -> bool:
@@ -299,7 +298,7 @@ async def test_commit_that_nobody_knows_the_end_of_is_not_run_again(
         return instances.add(db, an_instance())
 
     with monkeypatch.context() as patched:
-        patched.setattr(AsyncConnection, "commit", commit)
+        patched.setattr(sa.Connection, "commit", commit)
         with pytest.raises(Unavailable):
             await store.write(unit, committed=pytest.fail)
 

@@ -82,7 +82,7 @@ def test_elsewhere_core_runs_the_statement():
 
     class Elsewhere:
         class dialect:
-            name = "postgresql"
+            driver = "psycopg"
 
         def execute(self, *given: Any) -> str:
             asked.append(given)
