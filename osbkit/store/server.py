@@ -40,7 +40,7 @@ from osbkit.telemetry import log, trouble
 
 T = TypeVar("T")
 QUEUE = 1024
-WRITERS = 12
+WRITERS = 10
 READERS = 6
 LANES = 2
 LOCKS = 0.2

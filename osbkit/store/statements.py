@@ -18,7 +18,8 @@ import sqlalchemy as sa
 
 IntegrityError = (sa.exc.IntegrityError, sqlite3.IntegrityError)
 Values = Mapping[str, Any]
-_Prepared = tuple[str, dict[str, Any], Callable[[Mapping[str, Any]], tuple[Any, ...]]]
+_Picker = Callable[[Mapping[str, Any]], tuple[Any, ...]]
+_Prepared = tuple[str, dict[str, Any], _Picker, bool]
 _prepared: dict[tuple[str, Any, int], _Prepared] = {}
 DIRECT = frozenset({"pysqlite", "asyncpg", "asyncmy"})
 """Drivers that are handed a text."""
@@ -40,12 +41,15 @@ def run(db: sa.Connection, statement: Any, values: Values | None = None) -> Any:
     prepared = _prepared.get(key)
     if prepared is None:
         prepared = _prepared[key] = _prepare(db, statement, values)
-    text, fixed, pick = prepared
+    text, fixed, pick, reads = prepared
     picked = pick({**fixed, **values} if fixed else values)
     if driver == "pysqlite":
         raw: Any = db.connection.driver_connection
         return raw.execute(text, picked)
-    return _on_a_server(db, text, picked)
+    cursor = _on_a_server(db, text, picked)
+    if cursor.rowcount and not reads:
+        db.info[WRITTEN] = True
+    return cursor
 
 
 # --- what a unit has done to its transaction, on a server ----------------------------
@@ -111,13 +115,12 @@ def _on_a_server(db: sa.Connection, text: str, picked: tuple[Any, ...]) -> Any:
             connection_invalidated=lost,
             dialect=dialect,
         ) from error
-    if cursor.rowcount and not text.startswith("SELECT"):
-        connection.info[WRITTEN] = True
     return cursor
 
 
 def _prepare(db: sa.Connection, statement: Any, values: Values) -> _Prepared:
-    """The text, the values that stand in the statement itself, and their order."""
+    """The text, the values that stand in the statement itself, their order, and
+    whether it only reads."""
     inserts = isinstance(statement, sa.Insert)
     compiled = statement.compile(
         dialect=db.dialect, column_keys=list(values) if inserts else None
@@ -131,7 +134,7 @@ def _prepare(db: sa.Connection, statement: Any, values: Values) -> _Prepared:
     missing = [n for n in names if n not in values and compiled.binds[n].required]
     if missing:
         raise KeyError(f"a statement was run without {', '.join(missing)}")
-    return compiled.string, fixed, _picker(names)
+    return compiled.string, fixed, _picker(names), isinstance(statement, sa.Select)
 
 
 def _plain(value: Any) -> Any:

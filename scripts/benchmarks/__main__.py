@@ -11,22 +11,27 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from scripts.benchmarks import databases, operations, scenes
 from scripts.benchmarks.processes import CannotMeasure
 from scripts.benchmarks.report import Line, document, missed
-from scripts.benchmarks.scenes import SCENES, Scene
+from scripts.benchmarks.scenes import Scene
+
+SCENES = (*scenes.SCENES, *operations.SCENES)
 
 
 def main() -> int:
     """Run what the arguments name."""
     asked = arguments()
-    scenes = [scene for scene in SCENES if chosen(scene, asked.name)]
-    if not scenes:
+    asked_for = [scene for scene in SCENES if chosen(scene, asked.name, asked.large)]
+    if not asked_for:
         print(f"bench: no line is called like {' or '.join(asked.name)}.",
               file=sys.stderr)  # fmt: skip
         return 2
     lines: list[Line] = []
     try:
-        for scene in scenes:
+        for scene in asked_for:
+            if not asked.name and left_out(scene):
+                continue
             for line in measured(scene, asked.name):
                 lines.append(line)
                 if not asked.json:
@@ -51,13 +56,29 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "name", nargs="*", help="only lines whose name contains one of these"
     )
+    parser.add_argument(
+        "--large",
+        action="store_true",
+        help="also with millions of rows; fills a database for minutes",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON document")
     return parser.parse_args()
 
 
-def chosen(scene: Scene, wanted: list[str]) -> bool:
+def chosen(scene: Scene, wanted: list[str], large: bool) -> bool:
     """Whether a scene has a line that is wanted."""
+    if scene.large and not large:
+        return False
     return any(is_wanted(name, wanted) for name in scene.names)
+
+
+def left_out(scene: Scene) -> bool:
+    """Whether a scene needs what is not installed; says so."""
+    missing = [kind for kind in scene.needs if not databases.is_installed(kind)]
+    if missing:
+        print(f"bench: without {', '.join(missing)}, no {scene.names[0]}.",
+              file=sys.stderr)  # fmt: skip
+    return bool(missing)
 
 
 def is_wanted(name: str, wanted: list[str]) -> bool:

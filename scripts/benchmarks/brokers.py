@@ -2,12 +2,15 @@
 
     small   one offering: plan `inline` (201), `background` (202, then done),
             `held` (202, and its operations wait for ever)
+    stamping  the same, and its backend writes down when it was called
     large   100 offerings of 10 plans: 1.2 MB of catalog
 
 `osbkit serve scripts.benchmarks.brokers:small`
 """
 
 import asyncio
+import os
+import time
 from typing import Literal
 
 from pydantic import BaseModel, Field
@@ -77,6 +80,16 @@ class HeldBackend(NothingBackend):
         await asyncio.Event().wait()
 
 
+class StampingBackend(NothingBackend):
+    """Writes when it was called into the file that BENCH_STAMPS names."""
+
+    async def provision(self, request: ProvisionRequest[Parameters], run: Run) -> None:
+        """Say when; a line is short enough to be written whole."""
+        line = f"{request.instance_id} {time.time_ns()}\n"
+        with open(os.environ["BENCH_STAMPS"], "a") as stamps:  # noqa: ASYNC230
+            stamps.write(line)
+
+
 class WideBackend(NothingBackend):
     """Serves the plans of the large catalog."""
 
@@ -89,6 +102,10 @@ small = Broker(
         workload.OFFERING: NothingBackend(),
         f"{workload.OFFERING}/held": HeldBackend(),
     },
+)
+stamping = Broker(
+    catalog=lambda: Catalog.from_dict(workload.catalog()),
+    backends={workload.OFFERING: StampingBackend()},
 )
 large = Broker(
     catalog=lambda: Catalog.from_dict(workload.large_catalog()),

@@ -68,13 +68,14 @@ async def _write(path: Path, pairs: list[tuple[str, str]]) -> None:
 def _add(db: sa.Connection, pairs: list[tuple[str, str]]) -> None:
     moment = now()
     for instance_id, operation_id in pairs:
-        instances.add(db, _instance(instance_id, operation_id, moment))
-        created = _operation(instance_id, operation_id, moment)
+        instances.add(db, instance_of(instance_id, operation_id, moment))
+        created = operation_of(instance_id, operation_id, moment)
         operations.add(db, created)
         operations.finish(db, created, OperationState.SUCCEEDED, now=moment)
 
 
-def _instance(instance_id: str, operation_id: str, moment: int) -> Instance:
+def instance_of(instance_id: str, operation_id: str, moment: int) -> Instance:
+    """An instance that is ready."""
     return Instance(
         uid=new_uid(),
         instance_id=instance_id,
@@ -95,7 +96,8 @@ def _instance(instance_id: str, operation_id: str, moment: int) -> Instance:
     )
 
 
-def _operation(instance_id: str, operation_id: str, moment: int) -> Operation:
+def operation_of(instance_id: str, operation_id: str, moment: int) -> Operation:
+    """Its creation, while it runs."""
     return Operation(
         id=operation_id,
         kind=OperationKind.PROVISION,

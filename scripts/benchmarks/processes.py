@@ -37,6 +37,8 @@ class CannotMeasure(Exception):
 class Server:
     """A server of the catalog at `/v2/catalog`, on a port of its own.
 
+    A subclass knows otherwise when it has started.
+
     Args:
         command: `{port}` in it is replaced.
         environment: all it gets beside PATH and HOME.
@@ -72,10 +74,15 @@ class Server:
             if self._process.poll() is not None or time.monotonic() > give_up:
                 self.kill()
                 raise CannotMeasure(f"A server did not start:\n{self.said()}")
-            with contextlib.suppress(OSError, http.client.HTTPException):
-                if self.ask("GET", "/v2/catalog") == 200:
-                    return
+            if self.has_started():
+                return
             time.sleep(0.005)
+
+    def has_started(self) -> bool:
+        """Whether it answers."""
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            return self.ask("GET", "/v2/catalog") == 200
+        return False
 
     def ask(
         self,
@@ -102,6 +109,10 @@ class Server:
         finally:
             connection.close()
         return answer
+
+    def has_said(self, event: str) -> bool:
+        """Whether an event is in its log."""
+        return event in self._log.read_text(errors="replace")
 
     def said(self) -> str:
         """The end of its log."""
@@ -155,6 +166,14 @@ class Server:
         self._process.wait()
 
 
+class Worker(Server):
+    """`osbkit worker`: it serves nothing, and says when it has started."""
+
+    def has_started(self) -> bool:
+        """Whether it waits for work."""
+        return self.has_said("worker.started")
+
+
 def free_port() -> int:
     """A port of the loopback that nobody has at the moment."""
     with socket.socket() as probe:
@@ -163,7 +182,7 @@ def free_port() -> int:
         return port
 
 
-def osbkit(directory: Path, broker: str = "small") -> Server:
+def osbkit(directory: Path, broker: str = "small", **settings: str) -> Server:
     """A broker of `brokers`, as `osbkit serve` runs it in production."""
     return Server(
         [
@@ -177,8 +196,50 @@ def osbkit(directory: Path, broker: str = "small") -> Server:
             "OSBKIT_BASIC_USER": workload.USER,
             "OSBKIT_BASIC_PASSWORD": workload.PASSWORD,
             "OSBKIT_LOG_LEVEL": "INFO",
+            **settings,
         },
         directory / "server.log",
+    )
+
+
+def on_a_server(
+    url: str, directory: Path, broker: str = "small", **settings: str
+) -> Server:
+    """The same on a database server, whose tables are there."""
+    return Server(
+        [
+            str(ROOT / ".venv/bin/osbkit"),
+            "serve",
+            f"scripts.benchmarks.brokers:{broker}",
+            "--port={port}",
+        ],
+        {
+            "OSBKIT_DATABASE_URL": url,
+            "OSBKIT_ENCRYPTION_KEYS": workload.KEYS,
+            "OSBKIT_BASIC_USER": workload.USER,
+            "OSBKIT_BASIC_PASSWORD": workload.PASSWORD,
+            **settings,
+        },
+        directory / "server.log",
+    )
+
+
+def worker(url: str, directory: Path, broker: str = "small", **settings: str) -> Worker:
+    """A process that runs the operations of that database."""
+    return Worker(
+        [
+            str(ROOT / ".venv/bin/osbkit"),
+            "worker",
+            f"scripts.benchmarks.brokers:{broker}",
+        ],
+        {
+            "OSBKIT_DATABASE_URL": url,
+            "OSBKIT_ENCRYPTION_KEYS": workload.KEYS,
+            "OSBKIT_BASIC_USER": workload.USER,
+            "OSBKIT_BASIC_PASSWORD": workload.PASSWORD,
+            **settings,
+        },
+        directory / "worker.log",
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 Verdict = Literal["ok", "MISS", "–"]
-UNITS = {"µs": 0, "ms": 1, "s": 2, "MiB": 0, "times": 2}
+UNITS = {"µs": 0, "ms": 1, "s": 2, "MiB": 0, "times": 2, "/s": 0}
 """Units and the decimals they are printed with."""
 
 

@@ -36,10 +36,14 @@ class Scene:
 
     Attributes:
         run: makes them, given an empty directory.
+        needs: kinds of database servers.
+        large: takes so long that it must be asked for.
     """
 
     names: tuple[str, ...]
     run: Callable[[Path], Iterator[Line]]
+    needs: tuple[str, ...] = ()
+    large: bool = False
 
 
 def cost(name: str, measured: Measured, budget: Budget | None = None) -> Line:

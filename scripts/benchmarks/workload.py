@@ -9,6 +9,8 @@ from typing import Any, Final
 
 USER: Final = "bench"
 PASSWORD: Final = "a-password-for-loopback-only"  # noqa: S105 (guards nothing)
+KEYS: Final = "bench:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+"""For OSBKIT_ENCRYPTION_KEYS; guards nothing either."""
 HEADERS: Final = {
     "Authorization": "Basic "
     + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode(),

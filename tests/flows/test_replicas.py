@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from pydantic import SecretStr
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from osbkit import ServiceBackend
 from osbkit.domain import OperationState
@@ -270,16 +270,16 @@ async def test_late_effect_of_a_lost_call_is_swept(pair, monkeypatch):
 async def test_operation_whose_commit_nobody_knew_of_is_run(pair, monkeypatch):
     """The request gets 503; what was recorded all the same is not left lying, though
     its holder lives and renews its leases."""
-    real = AsyncConnection.commit
+    real = sa.Connection.commit
 
-    async def commit(connection: Any) -> None:
-        await real(connection)
+    def commit(connection: Any) -> None:
+        real(connection)
         raise ConnectionResetError("the cable was pulled")
 
     await pair.one.put("i-0", plan=ASYNC, flag=True)
     await pair.in_provision(pair.first)
     with monkeypatch.context() as patched:
-        patched.setattr(AsyncConnection, "commit", commit)
+        patched.setattr(sa.Connection, "commit", commit)
         put = await pair.one.put(plan=ASYNC, flag=True)
 
     assert put.status_code == 503
