@@ -385,7 +385,7 @@ class Instances:
             and offering is not None
             and offering.allow_context_updates
             and self._house.registry.updates(there.backend)
-            and not same_json(context, there.context)
+            and not same_json(context, there.context or {})
         )
 
     async def _check_update(
@@ -602,7 +602,7 @@ def record_update(
     if refusal is not None:
         raise refusal
     if not changed:
-        if context is not None and not same_json(context, found.context):
+        if context is not None and not same_json(context, found.context or {}):
             found = replace(found, context=context)
             instances.save(db, found)
         return Recorded(found)

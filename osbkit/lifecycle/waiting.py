@@ -154,7 +154,9 @@ def failure_of(operation: Operation) -> RequestRejected:
         case 422:
             return UpdateRefused(text)
         case 503:
-            return Unavailable(text)
+            late = Unavailable(text)
+            late.instance_usable = operation.instance_usable
+            return late
         case _:
             return OperationFailed(
                 text,

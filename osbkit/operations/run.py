@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from string import ascii_letters, digits
@@ -82,6 +83,12 @@ class RecordedRun(Run):
                 percent=percent,
                 poll_after=poll_after,
             )
+        )
+        self._holder.operation = replace(
+            self._holder.operation,
+            description=text,
+            percent=percent,
+            poll_after=poll_after,
         )
 
     async def step(

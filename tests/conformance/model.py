@@ -249,8 +249,6 @@ class Asked:
             found += self._still_live(operation) if self.late else []
         else:
             found.append(self._ended(operation))
-            if operation.failure is not None and operation.failure.status == 503:
-                found.append(AWAY)  # it need not wait for the end of the roll-back
             if self.late and self.then == "busy":
                 found.append(BUSY)  # both happened at the same moment
         return found
@@ -267,7 +265,7 @@ class Asked:
         if self.request.verb in {"provision", "update"}:
             body |= shown(operation.instance, operation.target)
         hint: tuple[Retry, ...] = (str(POLL_AFTER),)
-        if self.began:
+        if self.began and self.then == "polls":
             hint = (None, *hint)  # the service may not have said it yet
         return Answer(202, body, retry=hint)
 
@@ -607,7 +605,9 @@ class Model:
         if not same(merged, stored):
             target["parameters"] = merged
         context = body.get("context")
-        news = context is not None and not same(context, found.asked["context"])
+        news = context is not None and not same(
+            context, found.asked["context"] or {}
+        )
         if news and found.plan.contexts:
             target["context"] = context
         if plan.mode == "async" and not request.flag:

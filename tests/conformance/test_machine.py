@@ -177,6 +177,7 @@ CONTEXTS: list[Json] = [
     {"platform": "cloudfoundry", "organization_guid": "org", "instance_name": "yours"},
     {"platform": "kubernetes", "namespace": "default", "clusterid": "1"},
     {"platform": "sapcp", "signature": "c2ln", "instance_name": "mine"},
+    {},
 ]
 MORE: list[Json] = [
     *({"context": context} for context in CONTEXTS),
