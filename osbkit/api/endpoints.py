@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from osbkit.api import answers, headers, wire
+from osbkit.api.standstill import require_client
 from osbkit.domain import Caller, Identity
 from osbkit.errors import NotThere
 from osbkit.lifecycle.bindings import Bindings
@@ -94,6 +95,7 @@ async def deprovision(request: Request) -> Response:
     """Remove an instance. Spec: "Deprovisioning"."""
     call = call_of(request)
     ids = wire.ids_of(request)
+    await require_client(request, whole=False)
     outcome = await call.rooms.instances.deprovision(
         call.caller,
         call.target.instance_id,
@@ -139,6 +141,7 @@ async def unbind(request: Request) -> Response:
     """Remove a binding. Spec: "Unbinding"."""
     call = call_of(request)
     ids = wire.ids_of(request)
+    await require_client(request, whole=False)
     outcome = await call.rooms.bindings.unbind(
         call.caller,
         call.target.instance_id,

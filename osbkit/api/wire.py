@@ -10,6 +10,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from starlette.requests import ClientDisconnect, Request
 
+from osbkit.api.standstill import require_client
 from osbkit.catalog.json_text import flaws
 from osbkit.domain import Json, WantedBinding, WantedInstance, WantedUpdate
 from osbkit.errors import BodyTooLarge, Malformed
@@ -96,6 +97,7 @@ async def body_of(request: Request, limit: int) -> bytes:
     Raises:
         BodyTooLarge: there is more.
         ClientDisconnect: the client is gone.
+        Unavailable: it left while this process stood still.
     """
     chunks: list[bytes] = []
     size = 0
@@ -109,7 +111,9 @@ async def body_of(request: Request, limit: int) -> bytes:
             raise too_large(limit)
         chunks.append(chunk)
         if not message.get("more_body", False):
-            return b"".join(chunks)
+            break
+    await require_client(request)
+    return b"".join(chunks)
 
 
 def too_large(limit: int) -> BodyTooLarge:
