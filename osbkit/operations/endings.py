@@ -19,6 +19,7 @@ from osbkit.domain import (
     Operation,
     OperationKind,
     OperationState,
+    Phase,
     ResourceState,
 )
 from osbkit.operations.work import Work, target_of
@@ -384,7 +385,26 @@ def stopped(db: sa.Connection, operation: Operation) -> bool:
     if late or _outlived(db, operation):
         add_sweep(db, operation, moment)
         return True
+    if _overwrote(db, operation):
+        add_cleanup(db, operation, moment)
+        return True
     return False
+
+
+def _overwrote(db: sa.Connection, operation: Operation) -> bool:
+    """Whether an update was taken over, so that our late call may have undone what is
+    stored by now: it is brought back to that."""
+    if operation.asked.get("of", operation.kind) != OperationKind.UPDATE:
+        return False
+    row = operations.show(db, operation.id)
+    if row is None or row.fence == operation.fence or row.stop_asked:
+        return False
+    instance = instances.find(db, operation.instance_id)
+    return (
+        instance is not None
+        and instance.generation == operation.generation
+        and instance.state is ResourceState.READY
+    )
 
 
 def _outlived(db: sa.Connection, operation: Operation) -> bool:
@@ -392,8 +412,16 @@ def _outlived(db: sa.Connection, operation: Operation) -> bool:
     if operation.kind not in {OperationKind.PROVISION, OperationKind.BIND}:
         return False
     row = operations.show(db, operation.id)
-    if row is not None and (row.fence == operation.fence or row.stop_asked):
+    if row is not None and row.fence == operation.fence:
         return False
+    if row is not None and row.stop_asked:
+        # halted when it was another's already: nobody has waited for our call
+        return row.fence > operation.fence + 1
+    if row is not None and row.live:
+        # before its roll-back began it has still to remove what we made
+        return row.phase is Phase.ROLLBACK
+    if row is not None and row.state is OperationState.FAILED:
+        return True
     instance = instances.find(db, operation.instance_id)
     if instance is None:
         return False

@@ -45,7 +45,7 @@ from osbkit.errors import (
 from osbkit.operations import backoff, bound, endings, halting
 from osbkit.operations.endings import Failure
 from osbkit.operations.run import RecordedRun
-from osbkit.operations.work import Requests, Work
+from osbkit.operations.work import Requests, Work, load
 from osbkit.store import operations
 from osbkit.store.protocol import Store
 from osbkit.store.rows import now
@@ -326,6 +326,9 @@ class Executor:
         await self._write(
             partial(operations.begin, operation=handle.operation, now=now())
         )
+        if operation.asked.get("of") == OperationKind.UPDATE:
+            fresh = await self._store.read(partial(load, operation=handle.operation))
+            handle.work = fresh or handle.work
 
     def _left(self, operation: Operation) -> float:
         """Seconds until the deadline; own account has one per attempt."""
@@ -419,6 +422,15 @@ class Executor:
             if failure.refused and handle.work.bindings:
                 failure = replace(failure, refused=False, status=500)
             return await self._record(handle, endings.failed, failure)
+        handle.operation = await self._write(
+            partial(
+                operations.turn_back,
+                operation=operation,
+                text=failure.text,
+                status=failure.status,
+                refused=failure.refused,
+            )
+        )
         clean = await self._take_back(handle)
         if not clean and failure.refused:
             failure = replace(failure, refused=False, status=500)
@@ -578,7 +590,11 @@ def late() -> Failure:
 
 def interrupted_failure(operation: Operation) -> Failure:
     """What is said of an operation whose roll-back a restart found unfinished."""
-    return Failure(text=operation.description or endings.RESTARTED, status=503)
+    return Failure(
+        text=operation.description or endings.RESTARTED,
+        status=operation.status or 503,
+        refused=operation.refused,
+    )
 
 
 def gave_up(operation: Operation) -> Failure:

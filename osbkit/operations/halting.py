@@ -10,13 +10,16 @@ the delete waits until each halted call has returned, or
 
 and what such a call made all the same is swept when it returns; it has a name of
 its own generation, so it never meets what was made since.
+
+A clean-up after an update waits for a running update as well: it brings back what is
+stored then.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 
-from osbkit.domain import MICROSECONDS, Operation
+from osbkit.domain import MICROSECONDS, Operation, OperationKind
 from osbkit.store import operations
 from osbkit.store.protocol import Store
 from osbkit.store.rows import now
@@ -37,8 +40,16 @@ def unfinished(
         opened: every open operation of the instance.
         moment: microseconds.
     """
-    if moment >= mine.created_at + PATIENCE:
-        return []
+    changing = [
+        other
+        for other in opened
+        if mine.asked.get("of") == OperationKind.UPDATE
+        and other.kind is OperationKind.UPDATE
+        and other.live
+        and other.generation == mine.generation
+    ]
+    if changing or moment >= mine.created_at + PATIENCE:
+        return changing
     return [
         other
         for other in opened

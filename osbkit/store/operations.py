@@ -144,6 +144,18 @@ TURN = (
         fence=operations.c.fence + 1,
     )
 )
+TURN_BACK = (
+    sa.update(operations)
+    .where(ID, FENCE, LIVE)
+    .values(
+        phase=Phase.ROLLBACK,
+        description=sa.bindparam("text_"),
+        refused=sa.bindparam("refused_"),
+        status=sa.bindparam("status_"),
+        percent=None,
+        poll_after=None,
+    )
+)
 TURN_OWED = TURN.where(operations.c.answer_owed)
 JOIN = sa.update(operations).where(ID, LIVE).values(answer_owed=False)
 FINISH = (
@@ -459,6 +471,30 @@ def turn(
     return find(db, operation_id) if done.rowcount == 1 else None
 
 
+def turn_back(
+    db: sa.Connection, operation: Operation, *, text: str, status: int, refused: bool
+) -> Operation:
+    """Record that a claimed operation is taken back, before anything is: whoever
+    takes it over goes the same way.
+
+    Raises:
+        LeaseLost: the operation is another's or has ended.
+    """
+    _guarded(
+        db,
+        TURN_BACK,
+        operation,
+        {"text_": text, "status_": status, "refused_": refused},
+    )
+    return replace(
+        operation,
+        phase=Phase.ROLLBACK,
+        description=text,
+        status=status,
+        refused=refused,
+    )
+
+
 def join(db: sa.Connection, operation_id: str) -> None:
     """Somebody polls it now: no answer is owed any longer."""
     run(db, JOIN, {"id_": operation_id})
@@ -522,15 +558,14 @@ def halt(
 
 
 def stopped(db: sa.Connection, operation_id: str, now: int) -> bool:
-    """A halted call has really returned.
+    """A halted call has really returned, even if it was taken for gone before.
 
     Returns:
         whether what halted it had begun without waiting: something may be left.
     """
     began = run(db, HALTER_BEGAN, {"id_": operation_id}).fetchone()
-    late = began is not None and began[0] is not None
-    done = run(db, STOPPED, {"id_": operation_id, "now_": now})
-    return late and bool(done.rowcount == 1)
+    run(db, STOPPED, {"id_": operation_id, "now_": now})
+    return began is not None and began[0] is not None
 
 
 def require(db: sa.Connection, operation: Operation) -> None:
