@@ -8,7 +8,6 @@ Units: seconds.
 
 import importlib
 import os
-import sys
 from typing import Any
 
 TIMEOUT = 8.0
@@ -20,23 +19,25 @@ LONGEST = 2.0
 POLLS = 25.0
 """Cloud Foundry polls so long, then calls it a failure."""
 
-CONSTANTS: dict[str, Any] = {
-    "LEASE": LEASE,
-    "MARGIN": 1.0,
-    "RENEW": 0.8,
-    "WATCH": 0.2,
-    "POLL": 0.1,
-    "SUSPICION": 2.0,
-    "MAX_CLAIMS": 1_000,  # an operation meets more kills here than in a lifetime
-    "FORSAKEN": 8.0,
-    "HOUSEKEEPING": 2.0,
-    "GRACE": 600_000,
-    "PATIENCE": 5_000_000,
-    "TICK": 0.1,
-    "ROLLBACK_WAIT": 1.0,
-    "LONGEST_CLEANUP": LONGEST,
+CONSTANTS: dict[str, dict[str, Any]] = {
+    "operations.leases": {
+        "LEASE": LEASE,
+        "MARGIN": 1.0,
+        "RENEW": 0.8,
+        "WATCH": 0.2,
+        "OVERDUE": 0.5,
+        "SUSPICION": 2.0,
+        "MAX_CLAIMS": 1_000,  # an operation meets more kills here than in a lifetime
+        "FORSAKEN": 8.0,
+    },
+    "operations.engines": {"POLL": 0.1},
+    "operations.delivery": {"AGAIN": 0.5},
+    "operations.halting": {"GRACE": 600_000, "PATIENCE": 5_000_000, "TICK": 0.1},
+    "operations.backoff": {"LONGEST_CLEANUP": LONGEST},
+    "lifecycle.waiting": {"ROLLBACK_WAIT": 1.0},
+    "lifecycle.housekeeping": {"TICK": 1.0, "TERM": 4.0, "MINUTE": 3.0, "HOUR": 3.0},
 }
-"""Module constants of osbkit, by name; those of microseconds are integers."""
+"""Constants by module of osbkit; those of `halting` are partly microseconds."""
 
 SETTINGS = {
     "OSBKIT_SYNC_BUDGET": "0.3",
@@ -46,24 +47,18 @@ SETTINGS = {
 
 
 def shrink() -> None:
-    """Put the constants into every module of osbkit that has them.
+    """Put the constants into osbkit, before a broker is made.
 
     Raises:
-        LookupError: no module has one of them any more.
+        AttributeError: a module has one of them no more.
     """
-
-    importlib.import_module("osbkit.broker")
-    missing = set(CONSTANTS)
-    for name, module in tuple(sys.modules.items()):
-        if not name.startswith(("osbkit.operations", "osbkit.lifecycle")):
-            continue
-        for constant in CONSTANTS.keys() & vars(module).keys():
-            setattr(module, constant, CONSTANTS[constant])
-            missing.discard(constant)
+    for name, constants in CONSTANTS.items():
+        module = importlib.import_module(f"osbkit.{name}")
+        for constant, value in constants.items():
+            getattr(module, constant)
+            setattr(module, constant, value)
     backoff: Any = importlib.import_module("osbkit.operations.backoff")
     backoff.delay = delay
-    if missing:
-        raise LookupError(f"osbkit has no {', '.join(sorted(missing))}")
 
 
 def delay(attempt: int, longest: float = LONGEST) -> float:
