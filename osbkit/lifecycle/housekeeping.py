@@ -91,14 +91,19 @@ class Housekeeping:
                 return  # its lease runs out
 
     async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
+        lead = Chore(self._do_what_is_due, TICK)
         while True:
-            if await self._leads():
-                for chore in self._chores:
-                    if chore.due <= loop.time():
-                        chore.due = loop.time() + chore.every
-                        await self._try(chore)
+            await self._try(lead)
             await asyncio.sleep(TICK)
+
+    async def _do_what_is_due(self) -> None:
+        if not await self._leads():
+            return
+        loop = asyncio.get_running_loop()
+        for chore in self._chores:
+            if chore.due <= loop.time():
+                chore.due = loop.time() + chore.every
+                await self._try(chore)
 
     async def _leads(self) -> bool:
         """Whether this process is the one."""
@@ -107,12 +112,9 @@ class Housekeeping:
             return True
         owner = self._house.engine.owner
         until = now() + int(TERM * MICROSECONDS)
-        try:
-            led: bool = await store.write(
-                partial(leadership.take, owner=owner, until=until)
-            )
-        except Unavailable:
-            return False
+        led: bool = await store.write(
+            partial(leadership.take, owner=owner, until=until)
+        )
         return led
 
     async def _try(self, chore: Chore) -> None:
