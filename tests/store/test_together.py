@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from osbkit.errors import InstanceConflict, LeaseLost, OperationInProgress, Unavailable
 from osbkit.store import instances, migrate, operations
 from osbkit.store import server as module
+from osbkit.store import together
 from osbkit.store.server import ServerStore
 from tests import servers
 from tests.store.records import an_instance, an_operation
@@ -111,7 +112,7 @@ async def test_long_unit_goes_alone(store):
 
 
 async def test_more_than_one_batch_takes_are_several(store):
-    count = module.Lanes.__init__.__globals__["BATCH"] + 10
+    count = together.BATCH + 10
 
     added = await asked_together(store, *(adding(one) for one in range(1, count + 1)))
 
