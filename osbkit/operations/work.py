@@ -28,6 +28,7 @@ from osbkit.domain import (
     Instance,
     Json,
     Operation,
+    OperationKind,
     resource_name,
 )
 from osbkit.store import bindings, instances, operations
@@ -55,7 +56,8 @@ def load(db: sa.Connection, operation: Operation) -> Work | None:
     instance = instances.find(db, operation.instance_id)
     if instance is None:
         return None
-    waits = operations.halted(db, operation.instance_id)
+    update = operation.asked.get("of") == OperationKind.UPDATE  # waits for others
+    waits = update or operations.halted(db, operation.instance_id)
     if operation.binding_id is not None:
         binding = bindings.find(db, operation.instance_id, operation.binding_id)
         return Work(
