@@ -120,7 +120,7 @@ class Whim:
 
     Attributes:
         instance, binding, before: one of those that are there, or any id.
-        bound: one that has bindings, if there is any.
+        about: an instance of this kind, if there is one; see `KINDS`.
         as_is: what is there is asked for as it is now.
         stranger: the platform whose instance it is not asks.
         slip: what is wrong with the request; 0 for nothing.
@@ -135,7 +135,7 @@ class Whim:
     instance: int
     binding: int
     before: int
-    bound: bool
+    about: str
     as_is: bool
     stranger: bool
     flag: bool
@@ -200,11 +200,11 @@ def whim_of(chance: Random) -> Whim:
         instance=chance.randrange(100),
         binding=chance.randrange(100),
         before=chance.randrange(100),
-        bound=False,
+        about="any",
         as_is=chance.random() < 0.5,
         stranger=chance.random() < 0.06,
         flag=chance.random() < 0.7,
-        plan=pick([*PLANS, "sync", "async", "auto"]),
+        plan=pick([*PLANS, "sync", "async", "auto", "plain", "plain"]),
         other_plan=pick([None] * 8 + [*PLANS]),
         parameters=pick(SIZES),
         change=pick(CHANGES),
@@ -282,6 +282,9 @@ SLIPS: dict[str, list[Slip]] = {
         *INFOS,
         saying(plan_id=None),
         leaving_out("plan_id"),
+        *(saying(plan_id=other) for other in ("sync", "async", "auto")),
+        saying(parameters={"size": 3}),
+        saying(organization_guid="another"),
         saying(organization_guid=""),
         saying(organization_guid=7),
         leaving_out("organization_guid"),
@@ -381,10 +384,15 @@ class Machine(RuleBasedStateMachine):
         """Whether one more request may have to wait."""
         return len(self.open) < OPEN
 
-    def there(self, least: int = 1) -> bool:
-        """Whether instances are there; now and then it does not matter."""
-        found = [one for one in self.model.instances.values() if one.busy_or_there]
-        return len(found) >= least or self.turn % 5 == 0
+    def there(self) -> bool:
+        """Whether any instance is there; now and then it does not matter."""
+        every = self.model.instances.values()
+        return any(one.busy_or_there for one in every) or self.turn % 5 == 0
+
+    def removes(self) -> bool:
+        """Whether to delete an instance: every other time, or while one is made."""
+        every = self.model.instances.values()
+        return any(one.state == "making" for one in every) or self.turn % 2 == 0
 
     # --- requests -----------------------------------------------------------------
 
@@ -464,11 +472,12 @@ class Machine(RuleBasedStateMachine):
             body |= self.maintained(replace(whim, maintained="right"), plan)
         self.ask("update", whim, body, wrongly="update")
 
-    @precondition(lambda self: self.patient and self.turn % 3 == 0 and self.there(2))
+    @precondition(lambda self: self.patient and self.removes())
     @rule(number=numbers)
     def deprovision(self, number: int) -> None:
         """DELETE of an instance."""
         whim = self.whim(number)
+        whim = replace(whim, about="being made" if whim.as_is else "any")
         self.ask("deprovision", whim, GIVEN, wrongly="remove")
 
     @precondition(lambda self: self.there())
@@ -496,7 +505,7 @@ class Machine(RuleBasedStateMachine):
     @rule(number=numbers)
     def rotate(self, number: int) -> None:
         """PUT of a binding that succeeds another."""
-        whim = replace(self.whim(number), bound=True)
+        whim = replace(self.whim(number), about="bound")
         before = self.binding(replace(whim, binding=whim.before))
         body: Json = {"predecessor_binding_id": before}
         if whim.flag:
@@ -505,18 +514,19 @@ class Machine(RuleBasedStateMachine):
         fresh = replace(whim, binding=THERE + whim.binding % IDS_EACH)
         self.ask("bind", fresh, body | whim.more, wrongly="rotate", of_binding=True)
 
-    @precondition(lambda self: self.patient and self.turn % 2 == 0)
+    @precondition(lambda self: self.patient)
     @rule(number=numbers)
     def unbind(self, number: int) -> None:
         """DELETE of a binding."""
-        whim = replace(self.whim(number), bound=True)
+        whim = self.whim(number)
+        whim = replace(whim, about="being bound" if whim.as_is else "bound")
         self.ask("unbind", whim, GIVEN, wrongly="remove", of_binding=True)
 
     @precondition(lambda self: self.there())
     @rule(number=numbers)
     def fetch_binding(self, number: int) -> None:
         """GET of a binding."""
-        whim = replace(self.whim(number), bound=True)
+        whim = replace(self.whim(number), about="bound")
         hints = GIVEN if whim.slip else {}
         self.ask("fetch_binding", whim, hints, of_binding=True)
 
@@ -524,8 +534,10 @@ class Machine(RuleBasedStateMachine):
     @rule(number=numbers)
     def poll_binding(self, number: int) -> None:
         """Last operation of a binding."""
-        whim = replace(self.whim(number), bound=True)
-        self.ask("poll_binding", whim, self.token(whim), of_binding=True)
+        whim = replace(self.whim(number), about="bound")
+        self.ask(
+            "poll_binding", whim, self.token(whim, of_binding=True), of_binding=True
+        )
 
     # --- what happens besides -----------------------------------------------------
 
@@ -578,9 +590,7 @@ class Machine(RuleBasedStateMachine):
     def instance(self, whim: Whim) -> str:
         """An instance id of this sequence."""
         there = [one for one in self.model.instances.values() if one.busy_or_there]
-        if whim.bound:
-            bound = [one for one in there if any(living(one))]
-            there = bound or there
+        there = [one for one in there if KINDS[whim.about](one)] or there
         if whim.instance < THERE and there:
             return there[whim.instance % len(there)].id
         return f"{self.number}-i{whim.instance % IDS_EACH}"
@@ -588,7 +598,10 @@ class Machine(RuleBasedStateMachine):
     def binding(self, whim: Whim) -> str:
         """A binding id likewise."""
         found = self.model.instances.get(self.instance(whim))
-        there = [] if found is None else [one.id for one in living(found)]
+        every = [] if found is None else list(living(found))
+        if whim.about == "being bound":
+            every = [one for one in every if one.state == "making"] or every
+        there = [one.id for one in every]
         if whim.binding < THERE and there:
             return there[whim.binding % len(there)]
         return f"b{whim.binding % IDS_EACH}"
@@ -606,13 +619,13 @@ class Machine(RuleBasedStateMachine):
         owner = PLATFORMS[0] if found is None else found.platform
         return next(one for one in PLATFORMS if (one != owner) is whim.stranger)
 
-    def token(self, whim: Whim) -> Json:
+    def token(self, whim: Whim, *, of_binding: bool = False) -> Json:
         """The query of a poll: one of the last tokens, a wrong one, or none."""
         if whim.back < 0:
             return GIVEN | {"operation": ("", SECRET)[whim.flag]} if whim.slip else {}
         tokens = list(self.model.tokens)
         if whim.as_is:
-            mine = (self.instance(whim), self.binding(whim) if whim.bound else None)
+            mine = (self.instance(whim), self.binding(whim) if of_binding else None)
             known = self.model.tokens
             tokens = [one for one in tokens if known[one].key == mine]
         found = whim.back < len(tokens)
@@ -643,6 +656,8 @@ class Machine(RuleBasedStateMachine):
         found = self.model.instances.get(self.instance(whim))
         if found is not None and whim.as_is:
             body = {name: found.asked[name] for name in spec.NAMES}
+            if whim.org != "org":  # but for one attribute
+                body["plan_id"] = whim.plan
         body |= whim.more | self.maintained(whim, PLANS[str(body["plan_id"])])
         self.ask("provision", whim, body, wrongly="provision")
 
@@ -750,7 +765,7 @@ class Machine(RuleBasedStateMachine):
         reason = spec.difference(asked, told)
         reason = reason or spec.learn(self.model, asked, told.body)
         if reason is not None:
-            self.differ(asked, f"{told.status} {told.body} {answer.headers}: {reason}")
+            self.differ(asked, f"{told.status} {told.body}: {reason}")
 
     def differ(self, asked: Asked, what: str) -> None:
         """Tell of a difference."""
@@ -795,6 +810,12 @@ def living(instance: spec.Instance) -> Iterator[spec.Binding]:
     return (one for one in instance.bindings.values() if one.busy_or_there)
 
 
+KINDS: dict[str, Callable[[spec.Instance], bool]] = {
+    "any": lambda _: True,
+    "being made": lambda one: one.state == "making",
+    "bound": lambda one: any(living(one)),
+    "being bound": lambda one: any(each.state == "making" for each in living(one)),
+}
 CHANGING = frozenset({"provision", "update", "deprovision", "bind", "unbind"})
 
 

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from pydantic_core import from_json, to_json
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -168,6 +169,11 @@ def any_parameters_fit(right: Any) -> Any:
     return lambda *_: None
 
 
+def any_predecessor_will_do(right: Any) -> Any:
+    """A rotation of what cannot be succeeded: 201."""
+    return lambda *_: None
+
+
 def successor_is_asked_again(right: Any) -> Any:
     """A rotation: parameters are the request's, not its predecessor's."""
 
@@ -200,11 +206,42 @@ DECISIONS: list[tuple[Place, Wrong]] = [
     ((instances, "target_of"), update_is_shown_as_it_was),
     ((Instances, "_require_plan_change"), backend_may_change),
     ((instances, "fitting"), any_parameters_fit),
+    ((bindings.Bindings, "_require_predecessor"), any_predecessor_will_do),
     ((bindings, "fresh_binding"), successor_is_asked_again),
     ((instances, "joining"), repeat_needs_no_flag),
 ]
 
 # --- what is read -----------------------------------------------------------------
+
+
+def no_object_is_nothing(right: Any) -> Any:
+    """PUT with a context, or parameters, of another type: as if they were not there."""
+
+    def wrong(body: bytes) -> Any:
+        try:
+            return right(body)
+        except Malformed:
+            said = from_json(body)
+            kept = {
+                name: value
+                for name, value in said.items()
+                if isinstance(value, str if name.endswith("d") else dict)
+            }
+            return right(to_json(kept))
+
+    return wrong
+
+
+def hints_are_not_needed(right: Any) -> Any:
+    """DELETE without service_id and plan_id: begun."""
+    return lambda request: {
+        name: request.query_params.get(name, "") for name in ("service_id", "plan_id")
+    }
+
+
+def any_api_version_is_served(right: Any) -> Any:
+    """A request of version 3.0, or of none: looked at."""
+    return lambda value: headers.NEWEST
 
 
 def bind_resource_is_not_read(right: Any) -> Any:
@@ -245,6 +282,9 @@ def any_flag_is_the_flag(right: Any) -> Any:
 
 
 READING: list[tuple[Place, Wrong]] = [
+    ((wire, "provision"), no_object_is_nothing),
+    ((wire, "ids_of"), hints_are_not_needed),
+    ((headers, "version_of"), any_api_version_is_served),
     ((wire, "bind"), bind_resource_is_not_read),
     ((wire, "provision"), extensions_are_refused),
     ((headers, "identity_of"), unreadable_user_is_refused),
