@@ -8,6 +8,7 @@ import asyncio
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import sqlalchemy as sa
@@ -96,8 +97,17 @@ def instance_of(instance_id: str, operation_id: str, moment: int) -> Instance:
     )
 
 
-def operation_of(instance_id: str, operation_id: str, moment: int) -> Operation:
+def operation_of(
+    instance_id: str, operation_id: str, moment: int, **fields: Any
+) -> Operation:
     """Its creation, while it runs."""
+    given: dict[str, Any] = {
+        "live_key": operations.key_of(OperationKind.PROVISION, instance_id),
+        "fence": 1,
+        "attempt": 1,
+        "claims": 1,
+        "asked": {"seed": "00" * 32},
+    }
     return Operation(
         id=operation_id,
         kind=OperationKind.PROVISION,
@@ -105,9 +115,6 @@ def operation_of(instance_id: str, operation_id: str, moment: int) -> Operation:
         platform="default",
         backend=workload.OFFERING,
         generation=1,
-        fence=1,
-        attempt=1,
-        claims=1,
-        asked={"seed": "00" * 32},
         created_at=moment,
+        **given | fields,
     )

@@ -10,9 +10,11 @@
 A figure of CPU is the broker's process alone, without the database's.
 """
 
+import asyncio
 import json
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,8 +25,8 @@ from uuid import uuid4
 
 import psycopg
 
-from scripts.benchmarks import databases, load, processes, workload
-from scripts.benchmarks.load import Load, Measured, Round, measure
+from scripts.benchmarks import databases, load, millions, processes, workload
+from scripts.benchmarks.load import Measured, Round, measure
 from scripts.benchmarks.processes import ROOT, CannotMeasure, Server, Worker, running
 from scripts.benchmarks.report import Budget, Line
 from scripts.benchmarks.scenes import Scene, cost, require
@@ -268,10 +270,30 @@ def held_by(kind: str, server: Server) -> Iterator[Line]:
         )
 
 
-def loads(broker: Server, what: Load, status: int) -> Round:
-    """One round of a load that is answered as it should be."""
-    require(broker, what, status)
-    return what.on(broker, SECONDS)
+# --- millions of rows ----------------------------------------------------------------
+
+
+def large(directory: Path) -> Iterator[Line]:
+    """Each step beside the same on a database that is nearly empty."""
+    many, ended = millions.INSTANCES, millions.OPERATIONS
+    with databases.serving("postgresql") as server:
+        empty, full = databases.fresh(server), databases.fresh(server)
+        millions.fill(empty, millions.FEW, millions.FEW)
+        seconds = millions.fill(full, many, ended)
+        print(f"bench: filled in {seconds:.0f} s.", file=sys.stderr)
+        for one in asyncio.run(millions.compare(empty, full, many)):
+            yield Line(
+                name=large_name(one.step),
+                figure=one.full / one.empty,
+                unit="times",
+                budget=Budget(limit=1.2),
+                note=f"{one.full:.2f} against {one.empty:.2f} ms",
+            )
+
+
+def large_name(step: str) -> str:
+    """The name of a line of `large`."""
+    return f"operations: {step} with {millions.INSTANCES:,} instances"
 
 
 SCENES = (
@@ -301,5 +323,11 @@ SCENES = (
         (name_of(f"{WAITING:,} waiting", "postgresql"),),
         partial(waiting, "postgresql"),
         needs=("postgresql",),
+    ),
+    Scene(
+        tuple(map(large_name, ("poll", "provision", "claim"))),
+        large,
+        needs=("postgresql",),
+        large=True,
     ),
 )
