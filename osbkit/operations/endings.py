@@ -404,6 +404,7 @@ def _overwrote(db: sa.Connection, operation: Operation) -> bool:
         instance is not None
         and instance.generation == operation.generation
         and instance.state is ResourceState.READY
+        and not _is_removed(db, operation)
     )
 
 
@@ -435,6 +436,11 @@ def _outlived(db: sa.Connection, operation: Operation) -> bool:
             or binding.ended_at is not None
         ):
             return True
+    return _is_removed(db, operation)
+
+
+def _is_removed(db: sa.Connection, operation: Operation) -> bool:
+    """Whether a removal of what an operation is about runs at the moment."""
     return any(
         other.kind in REMOVALS
         and other.live

@@ -33,9 +33,11 @@ from osbkit.domain import (
     Operation,
     OperationKind,
     Phase,
+    ResourceState,
 )
 from osbkit.errors import (
     BackendFault,
+    BackendSays,
     Failed,
     LeaseLost,
     Refused,
@@ -70,6 +72,10 @@ class Interrupted(Exception):
     def __init__(self, reason: Reason) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+class Unfinished(Exception):
+    """What the broker does on its own account is not given up, whatever is said."""
 
 
 class Postponed(Exception):
@@ -348,7 +354,12 @@ class Executor:
         own = work.operation.kind in OWN_ACCOUNT
         run = RecordedRun(handle, deadline=self._from_now() if own else None)
         verb = self._verb(backend, work, run)
-        return await handle.call(verb, self._left(work.operation))
+        try:
+            return await handle.call(verb, self._left(work.operation))
+        except BackendSays as said:
+            if own:
+                raise Unfinished from said
+            raise
 
     async def _verb(self, backend: AnyBackend, work: Work, run: RecordedRun) -> Any:
         async with self._turn(backend, work), self._room:
@@ -406,7 +417,8 @@ class Executor:
             of == OperationKind.UPDATE
             and work.operation.kind is not OperationKind.SWEEP
         ):
-            await backend.update(self._requests.restore(work), run)
+            if is_there(work):
+                await backend.update(self._requests.restore(work), run)
         elif work.operation.binding_id is not None:
             await backend.unbind(self._requests.unbind(work), run)
         elif of != OperationKind.UPDATE:
@@ -553,6 +565,13 @@ class Executor:
                 attempt += 1
             else:
                 return result
+
+
+def is_there(work: Work) -> bool:
+    """Whether the instance of an operation is still to be had."""
+    instance, operation = work.instance, work.operation
+    ready = instance.state is ResourceState.READY
+    return ready and instance.generation == operation.generation
 
 
 class NoTurn:

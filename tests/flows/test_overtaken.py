@@ -253,3 +253,27 @@ async def test_a_call_halted_after_it_was_anothers_is_swept_when_it_returns(
         await until(lambda: two.things)
 
     await until(lambda: not two.things)
+
+
+async def test_a_late_update_of_what_is_being_deleted_is_left_to_the_deletion(
+    two, monkeypatch
+):
+    """There will be nothing to set back: it would be tried for ever."""
+    await two.one.put(plan=ASYNC, flag=True)
+    await two.ended("succeeded")
+    late = two.first.hold("update")
+    removing = two.second.hold("deprovision")
+    await two.one.patch(parameters={"size": 1}, flag=True)
+    await two.begun("one update")
+
+    with cut_off(two.one, monkeypatch):
+        await two.ended("succeeded")
+        await two.other.delete(plan_id=ASYNC, flag=True)
+        await two.begun("other deprovision")
+        late.set()
+    await two.first_has_returned()
+    removing.set()
+    await two.ended("succeeded")
+
+    assert await two.other.kinds() == ["provision", "update", "deprovision"]
+    assert not two.things
