@@ -25,6 +25,7 @@ from osbkit.store import migrate
 from osbkit.store.address import server_of
 from tests import servers
 from tests.chaos import cloud, judge, platforms, processes
+from tests.chaos.database import Database
 from tests.chaos.faults import Faults
 from tests.chaos.judge import Finding, Store
 from tests.chaos.lines import Json, ask
@@ -103,7 +104,7 @@ class Run:
         self.members: list[Member] = []
         self.cloud = 0
         self.url = ""
-        self.database: servers.DatabaseServer | None = None
+        self.database: Database | None = None
         self.lifecycles: list[Platform] = []
 
     # --- starting -----------------------------------------------------------------
@@ -167,7 +168,8 @@ class Run:
         if self.options.database == "sqlite":
             self.url = f"sqlite:///{self.folder / 'broker.db'}"
             return
-        self.database = await asyncio.to_thread(servers.own, "postgresql")
+        servers.require("postgresql")
+        self.database = await asyncio.to_thread(Database)
         stack.callback(self.database.remove)
         self.url = await asyncio.to_thread(self.database.fresh)
         await asyncio.to_thread(migrate.upgrade, self.url)

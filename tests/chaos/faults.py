@@ -12,14 +12,13 @@ Units: seconds.
 
 import asyncio
 import random
-import signal
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 from tests.chaos import scale
+from tests.chaos.database import Database
 from tests.chaos.processes import Member
-from tests.servers import DatabaseServer
 
 EVERY = 2.2
 LONG = scale.LEASE + 1.5
@@ -35,7 +34,7 @@ class Faults:
     """
 
     def __init__(
-        self, members: list[Member], database: DatabaseServer | None, seed: str
+        self, members: list[Member], database: Database | None, seed: str
     ) -> None:
         self.held_back: Callable[[], bool] = lambda: False
         self.counts: Counter[str] = Counter()
@@ -85,11 +84,11 @@ class Faults:
         if member.pid == pid and member.frozen:
             member.thaw()
 
-    async def _restart(self, database: DatabaseServer) -> None:
+    async def _restart(self, database: Database) -> None:
         """No checkpoint, no farewell; its log is played back at the start."""
         async with self._restarting:
             self.counts["PostgreSQL stopped"] += 1
-            await asyncio.to_thread(database.stop, signal.SIGQUIT)
+            await asyncio.to_thread(database.crash)
             await asyncio.sleep(self._rng.uniform(0.0, 1.0))
             await asyncio.to_thread(database.start)
 

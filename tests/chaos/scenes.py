@@ -41,6 +41,7 @@ class Act(Korifi):
     Attributes:
         script: what the cloud does with its calls, once it is prepared.
         at: the call whose answer is held.
+        prepared: it may be begun.
         pid: of the process that waits for it; 0 while there is none.
         first: asks the replica that is to run it, where a replica does.
     """
@@ -55,14 +56,13 @@ class Act(Korifi):
         self.plan = "background"
         self.cloud = cloud
         self.pid = 0
+        self.prepared = False
         self.values: Body = {"size": self.rng.randrange(100)}
         self.body = self._wanted(self.values)
         self.binding_id = self._uuid()
 
     async def begin(self) -> None:
         """Up to the held answer, or not that far."""
-        if not await self.prepare():
-            return
         steps = {verb: list(each) for verb, each in self.script.items()}
         await self._tell("script", steps=steps)
         usual, self.client = self.client, self.first
@@ -73,9 +73,9 @@ class Act(Korifi):
         self.pid = await self._reached(self.at, HELD)
         self.note(f"scene {type(self).__name__}: held in pid {self.pid}")
 
-    async def prepare(self) -> bool:
-        """What must be there before."""
-        return True
+    async def prepare(self) -> None:
+        """Make what must be there before."""
+        self.prepared = True
 
     async def start(self) -> None:
         """The request whose call is held."""
@@ -140,8 +140,8 @@ class Unbound(Act):
     def _bind_body(self) -> Body:
         return {**self.ids, "parameters": {}}
 
-    async def prepare(self) -> bool:
-        return await self.provision(self.body, self.values)
+    async def prepare(self) -> None:
+        self.prepared = await self.provision(self.body, self.values)
 
     async def start(self) -> None:
         await self._sent("PUT", self.path_of(self.binding_id), self._bind_body)
@@ -151,8 +151,7 @@ class Unbound(Act):
         await self.start()
 
     async def finish(self) -> None:
-        if self.held.instance:
-            await self.bind(self.binding_id, self._bind_body)
+        await self.bind(self.binding_id, self._bind_body)
 
 
 class Overtaken(Act):
@@ -160,8 +159,8 @@ class Overtaken(Act):
 
     script = {"look": ["hold"]}  # noqa: RUF012
 
-    async def prepare(self) -> bool:
-        return await self.provision(self.body, self.values)
+    async def prepare(self) -> None:
+        self.prepared = await self.provision(self.body, self.values)
 
     async def start(self) -> None:
         await self._patch({"size": 200 + self.rng.randrange(100)})
@@ -172,8 +171,6 @@ class Overtaken(Act):
         await self._settled()
 
     async def finish(self) -> None:
-        if not self.held.instance:
-            return
         await self._settled()
         for _ in range(20):
             answer = await self._patch(self.last)
@@ -285,13 +282,14 @@ class Stage:
     async def play(self, batches: int) -> None:
         """So many batches."""
         self.left = batches
-        while self.left:
-            self.quiet = self.left % 2 == 1
-            if self.quiet:
-                await self._all_up()
-            await self.batch()
-            self.quiet = False
-            self.left -= 1
+        async with asyncio.TaskGroup() as over:
+            while self.left:
+                self.quiet = self.left % 2 == 1
+                if self.quiet:
+                    await self._all_up()
+                await self.batch(over)
+                self.quiet = False
+                self.left -= 1
 
     async def _all_up(self) -> None:
         """Wait for those that are starting or standing still; not for ever."""
@@ -300,8 +298,8 @@ class Stage:
                 for member in self._members:
                     await member.stands()
 
-    async def batch(self) -> None:
-        """One."""
+    async def batch(self, over: asyncio.TaskGroup) -> None:
+        """One; its lifecycles come to their end in a group of tasks."""
         first = 1_000_000 + len(self.acts)
         ports = self._ports
         port = ports[self.left % len(ports)] if ports else self._world.port
@@ -311,7 +309,9 @@ class Stage:
             for number, kind in enumerate(ACTS * width)
         ]
         self.acts += acts
-        await asyncio.gather(*(act.begin() for act in acts))
+        await asyncio.gather(*(_at_most(act.prepare(), HELD) for act in acts))
+        ready = [act for act in acts if act.prepared]
+        await asyncio.gather(*(act.begin() for act in ready))
         member = self._busiest(acts)
         if member is not None:
             inside = [act for act in acts if act.pid == member.pid]
@@ -319,7 +319,8 @@ class Stage:
                 if act not in inside:
                     await act.forget_script()
             await self._stand_still(member, inside)
-        await asyncio.gather(*(self._over(act) for act in acts))
+        for act in acts:
+            over.create_task(self._over(act))
 
     async def _stand_still(self, member: Member, inside: list[Act]) -> None:
         pid, member.spared = member.pid, True
@@ -350,7 +351,10 @@ class Stage:
 
     async def _over(self, act: Act) -> None:
         await act.forget_script()
-        await act.finish()
+        if act.prepared:
+            await act.finish()
+        else:
+            await act.deprovision()
         act.done = True
 
 
