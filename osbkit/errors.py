@@ -15,8 +15,8 @@
     │   ├── InstanceConflict   409   ├── UpdateRefused            422 UpdateRefused
     │   ├── BindingConflict    409   ├── TooManyRequests          429
     │   ├── Gone               410   ├── OperationFailed          500
-    │   ├── VersionUnsupported 412   └── Unavailable              503
-    │   └── BodyTooLarge       413
+    │   ├── VersionUnsupported 412   ├── Unavailable              503
+    │   └── BodyTooLarge       413   └── RecordUnknown            503 (an Unavailable)
     ├── BackendSays              what an author raises
     │   ├── Refused                  the caller can mend it
     │   └── Failed                   ours, final
@@ -302,6 +302,14 @@ class Unavailable(RequestRejected):
 
     def __init__(self, description: str, *, retry_after: int = 5) -> None:
         super().__init__(description, retry_after=retry_after)
+
+
+class RecordUnknown(Unavailable):
+    """A row holds what only a newer version of osbkit knows; it is left alone."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__("The service broker is being upgraded. Try again later.")
+        self.what = what
 
 
 # --- what an author raises --------------------------------------------------------

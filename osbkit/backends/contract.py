@@ -341,6 +341,8 @@ class ServiceBackend(abc.ABC, Generic[P, B]):
         requires_app: True answers 422 RequiresApp to a bind without an app.
         lists_bindings: `inventory()` lists bindings as well; only then can one be
             missed there.
+        steps_version: which steps (`Run.step`) the backend knows; change it when
+            they change. "" lets any change of its file count.
         broker: set before `open()`.
     """
 
@@ -348,6 +350,7 @@ class ServiceBackend(abc.ABC, Generic[P, B]):
     parallel_binds: bool = True
     requires_app: bool = False
     lists_bindings: bool = False
+    steps_version: str = ""
     broker: BrokerInfo
 
     async def open(self) -> None:

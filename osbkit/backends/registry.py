@@ -5,10 +5,15 @@ The key is stored with each instance, so an instance finds its backend even afte
 its plan has left the catalog.
 """
 
+import contextlib
+import hashlib
 import inspect
 import json
+import sys
 from collections.abc import Collection, Iterator, Mapping
 from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
@@ -26,6 +31,7 @@ AnyBackend = ServiceBackend[Any, Any]
 AWAITED = ("check", "provision", "update", "deprovision", "bind", "unbind", "ping")
 CONTRACTS = (ServiceBackend, BlockingBackend)
 """What an author subclasses."""
+NOT_AUTHORS = {*(one.__module__ for one in CONTRACTS), "abc", "typing", "builtins"}
 
 
 def author_of(backend: AnyBackend) -> AnyBackend | BlockingBackend[Any, Any]:
@@ -65,6 +71,26 @@ def writes(backend: AnyBackend, verb: str) -> bool:
     return written not in {None, *(getattr(contract, verb) for contract in CONTRACTS)}
 
 
+def version_of(backend: AnyBackend) -> str:
+    """What tells one version of a backend's steps from another: the author's word, or
+    else the code."""
+    author = author_of(backend)
+    return author.steps_version or fingerprint(type(author))
+
+
+@cache
+def fingerprint(cls: type) -> str:
+    """A digest of the files in which a class and its bases are written, without ours
+    and Python's; the same on every machine that runs the same files."""
+    digest = hashlib.blake2b(cls.__qualname__.encode(), digest_size=8)
+    for name in {base.__module__: None for base in cls.__mro__}:
+        file = getattr(sys.modules.get(name), "__file__", None)
+        if file is not None and name not in NOT_AUTHORS:
+            with contextlib.suppress(OSError):  # in an archive: its name must do
+                digest.update(Path(file).read_bytes())
+    return digest.hexdigest()
+
+
 class Registry:
     """The backends by key."""
 
@@ -99,6 +125,10 @@ class Registry:
             raise Unavailable(
                 "The broker runs without the backend that made this service instance."
             ) from None
+
+    def versions(self) -> dict[str, str]:
+        """The version of each one's steps, as its files are now."""
+        return {key: version_of(one) for key, one in self._backends.items()}
 
     def checks(self, key: str) -> bool:
         """Whether the author wrote `check`."""

@@ -149,14 +149,15 @@ class BlockingBackend(abc.ABC, Generic[P, B]):
     what they share must be safe to share.
 
     Attributes:
-        plan_parameters, parallel_binds, requires_app, lists_bindings, broker: as
-            there.
+        plan_parameters, parallel_binds, requires_app, lists_bindings, steps_version,
+            broker: as there.
     """
 
     plan_parameters: ClassVar[Mapping[str, type[BaseModel]]] = {}
     parallel_binds: bool = True
     requires_app: bool = False
     lists_bindings: bool = False
+    steps_version: str = ""
     broker: BrokerInfo
 
     def open(self) -> None:

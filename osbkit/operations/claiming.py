@@ -10,7 +10,6 @@ import sqlalchemy as sa
 from osbkit.domain import MICROSECONDS, Operation, OperationKind
 from osbkit.errors import LeaseLost
 from osbkit.operations import endings, leases
-from osbkit.operations.endings import Failure
 from osbkit.operations.work import Work, load
 from osbkit.store import operations
 from osbkit.store.rows import now
@@ -75,12 +74,7 @@ def park(db: sa.Connection, operation: Operation) -> None:
     work = load(db, operation)
     if work is None:
         raise LeaseLost("its instance is forgotten")
-    text = (
-        "The service could not do this. Give your operator the number of this"
-        f" operation: {operation.id}."
-    )
-    failure = Failure(text=text, clean=False, parked=True)
-    endings.failed(db, work, failure)
+    endings.failed(db, work, endings.parked(operation))
 
 
 def let_go(db: sa.Connection, operation_id: str) -> None:

@@ -52,6 +52,16 @@ class Failure:
     parked: bool = False
 
 
+def parked(operation: Operation) -> Failure:
+    """How an operation ends that nothing but the operator can help: what it left
+    stays for the platform's DELETE."""
+    text = (
+        "The service could not do this. Give your operator the number of this"
+        f" operation: {operation.id}."
+    )
+    return Failure(text=text, clean=False, parked=True)
+
+
 def succeeded(db: sa.Connection, work: Work, result: Any) -> Operation:
     """End an operation that did what it was for.
 
@@ -445,5 +455,5 @@ def _is_removed(db: sa.Connection, operation: Operation) -> bool:
         other.kind in REMOVALS
         and other.live
         and other.binding_id in {None, operation.binding_id}
-        for other in operations.open_of(db, operation.instance_id)
+        for other in operations.known_of(db, operation.instance_id)
     )

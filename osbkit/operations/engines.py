@@ -431,7 +431,7 @@ class Engine:
         """Give every clean-up and sweep of an instance its timer."""
         try:
             opened = await self._store.read(
-                partial(operations.open_of, instance_id=instance_id)
+                partial(operations.known_of, instance_id=instance_id)
             )
         except Unavailable:
             return  # the next start finds it

@@ -2,6 +2,8 @@
 
     claim ─► wait for halted calls ─► backend ─┬─ done ───────────────► succeeded
                                                ├─ Refused, Failed ─► roll back ─► failed
+                                               ├─ done, but knows not every step
+                                               │    of an earlier attempt ─► parked
                                                ├─ passing trouble ─► wait, again
                                                └─ interrupted:
                                                     halted     return, write it, no more
@@ -84,6 +86,15 @@ class Postponed(Exception):
     def __init__(self, run_at: int) -> None:
         super().__init__(run_at)
         self.run_at = run_at
+
+
+class StepsUnknown(Exception):
+    """A resumed call has returned and never asked for steps that were taken before it
+    by another version of the backend: what they did, nobody knows."""
+
+    def __init__(self, names: list[str]) -> None:
+        super().__init__(names)
+        self.names = names
 
 
 class Handle:
@@ -199,6 +210,7 @@ class Executor:
         self._store = store
         self._registry = registry
         self._requests = requests
+        self._versions = registry.versions()
         self._room = asyncio.Semaphore(concurrency)
         self._span = span
         self._returned = returned
@@ -256,6 +268,8 @@ class Executor:
             except Refused as refused:
                 failure = Failure(text=refused.description, status=400, refused=True)
                 return await self._back(handle, failure)
+            except StepsUnknown as steps:
+                return await self._park(handle, steps.names)
             except UpdateFailed as failed:
                 return await self._said(handle, failed)
             except Failed as failed:
@@ -313,6 +327,21 @@ class Executor:
             await self._postpone(operation)
         return await self._back(handle, gave_up(operation))
 
+    async def _park(self, handle: Handle, steps: list[str]) -> Operation:
+        """Leave what another version of the backend began to the operator."""
+        operation = handle.operation
+        log.error(
+            "operation.step_unknown",
+            operation=operation.id,
+            kind=operation.kind.value,
+            instance_id=operation.instance_id,
+            backend=operation.backend,
+            steps=steps,
+            fix="this version of the backend does not know these steps; look on the"
+            " service at what they made, then repeat the platform's request",
+        )
+        return await self._record(handle, endings.failed, endings.parked(operation))
+
     async def _postpone(self, operation: Operation) -> None:
         """Give the claim of own account back, until it is due again."""
         wait = backoff.delay(operation.attempt, backoff.LONGEST_CLEANUP)
@@ -352,14 +381,22 @@ class Executor:
         work = handle.work
         backend = self._registry.backend(work.operation.backend)
         own = work.operation.kind in OWN_ACCOUNT
-        run = RecordedRun(handle, deadline=self._from_now() if own else None)
+        run = RecordedRun(
+            handle,
+            deadline=self._from_now() if own else None,
+            version=self._versions[work.operation.backend],
+        )
         verb = self._verb(backend, work, run)
         try:
-            return await handle.call(verb, self._left(work.operation))
+            result = await handle.call(verb, self._left(work.operation))
         except BackendSays as said:
             if own:
                 raise Unfinished from said
             raise
+        strangers = [] if own else await run.strangers()
+        if strangers:
+            raise StepsUnknown(strangers)
+        return result
 
     async def _verb(self, backend: AnyBackend, work: Work, run: RecordedRun) -> Any:
         async with self._turn(backend, work), self._room:
@@ -464,7 +501,14 @@ class Executor:
         try:
             await handle.call(
                 self._undo(
-                    backend, work, RecordedRun(handle, "undo/", self._from_now())
+                    backend,
+                    work,
+                    RecordedRun(
+                        handle,
+                        "undo/",
+                        self._from_now(),
+                        self._versions[work.operation.backend],
+                    ),
                 ),
                 self._span,
             )

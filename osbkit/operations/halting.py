@@ -73,7 +73,7 @@ async def wait_until_stopped(
     """
     while True:
         opened = await store.read(
-            partial(operations.open_of, instance_id=mine.instance_id)
+            partial(operations.known_of, instance_id=mine.instance_id)
         )
         left = unfinished(mine, opened, now())
         if not left:

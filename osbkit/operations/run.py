@@ -18,6 +18,8 @@ from osbkit.store.sealing import canonical
 from osbkit.telemetry import log
 
 LETTERS = ascii_letters + digits
+OWN_SCOPES = ("undo/", "unbind/")
+"""Where the steps of a roll-back stand, and of bindings removed with their instance."""
 
 
 class Holder(Protocol):
@@ -37,14 +39,21 @@ class RecordedRun(Run):
         scope: stands before the names of steps. One operation may call a backend
             several times (every binding of a deleted instance, a roll-back): what
             one call has done must not count for the next.
+        version: of the backend's steps (`registry.version_of`).
     """
 
     def __init__(
-        self, holder: Holder, scope: str = "", deadline: int | None = None
+        self,
+        holder: Holder,
+        scope: str = "",
+        deadline: int | None = None,
+        version: str = "",
     ) -> None:
         self._holder = holder
         self._scope = scope
         self._deadline = deadline
+        self._version = version
+        self._asked: set[str] = set()
         operation = holder.operation
         self.id = operation.id
         self.attempt = operation.attempt
@@ -96,12 +105,10 @@ class RecordedRun(Run):
     ) -> Any:
         """See Run."""
         holder, name = self._holder, self._scope + name
-        if holder.steps is None:
-            holder.steps = await holder.store.read(
-                partial(operations.steps, operation_id=self.id)
-            )
-        if name in holder.steps:
-            return holder.steps[name]["result"]
+        self._asked.add(name)
+        taken = await self._taken()
+        if name in taken:
+            return taken[name]["result"]
         # as a later attempt will read it; what is no JSON raises before it counts
         begun = call(*args)
         if not isinstance(begun, Awaitable):
@@ -110,15 +117,38 @@ class RecordedRun(Run):
         require_json(made, f"what the step {name!r} returned")
         result = json.loads(canonical(made))
         # at once, so that steps taken side by side do not lose each other
-        holder.steps = done = holder.steps | {name: {"result": result}}
+        taken = holder.steps or taken
+        step = {"result": result, "version": self._version}
+        holder.steps = done = taken | {name: step}
         await self._holder.store.write(
             partial(operations.save_steps, operation=self._holder.operation, done=done)
         )
         return result
 
+    async def _taken(self) -> Json:
+        if self._holder.steps is None:
+            self._holder.steps = await self._holder.store.read(
+                partial(operations.steps, operation_id=self.id)
+            )
+        return self._holder.steps
+
+    async def strangers(self) -> list[str]:
+        """Steps of an earlier attempt, taken by another version of the backend, that
+        this call, which has returned, never asked for: it does not know them."""
+        if self.attempt == 1:
+            return []
+        return sorted(
+            name
+            for name, step in (await self._taken()).items()
+            if name not in self._asked
+            and not name.startswith(OWN_SCOPES)
+            and step.get("version", "") != self._version
+        )
+
     def within(self, scope: str) -> "RecordedRun":
         """The same run for a call of its own."""
-        return RecordedRun(self._holder, self._scope + scope, self._deadline)
+        scope = self._scope + scope
+        return RecordedRun(self._holder, scope, self._deadline, self._version)
 
     def secret(self, name: str, *, length: int = 32) -> str:
         """See Run."""

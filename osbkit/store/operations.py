@@ -20,7 +20,12 @@ from osbkit.domain import (
     Phase,
     ResourceState,
 )
-from osbkit.errors import DatabaseUnusable, LeaseLost, OperationInProgress
+from osbkit.errors import (
+    DatabaseUnusable,
+    LeaseLost,
+    OperationInProgress,
+    RecordUnknown,
+)
 from osbkit.store import jobs
 from osbkit.store.sealing import KeyRing, ring_of
 from osbkit.store.statements import IntegrityError, booleans, run
@@ -28,10 +33,19 @@ from osbkit.store.tables import bindings, instances, operations
 from osbkit.telemetry import log
 from osbkit.version import VERSION
 
+TOLD = 10_000
+"""Operations of a newer version that a process remembers to have told of."""
+
 ID = operations.c.id == sa.bindparam("id_")
 FENCE = operations.c.fence == sa.bindparam("fence_")
 LIVE = operations.c.state == OperationState.IN_PROGRESS
 OPEN = operations.c.ended_at.is_(None)
+KNOWN = sa.and_(
+    sa.or_(*(operations.c.kind == kind for kind in OperationKind)),
+    sa.or_(*(operations.c.phase == phase for phase in Phase)),
+)
+"""What a newer version recorded may be of a kind that this one does not know."""
+PHASES = {phase.value: phase for phase in Phase}
 
 COLUMNS = [column for column in operations.c if column.name not in {"steps", "version"}]
 SHOWN = [column for column in COLUMNS if column.name != "asked"]
@@ -70,12 +84,13 @@ OPEN_OF_INSTANCE = (
 ALL_OPEN = sa.select(*COLUMNS).where(OPEN).order_by(operations.c.run_at)
 SEIZE = FIND.with_for_update(skip_locked=True)
 DUE = (
-    sa.select(operations.c.id, operations.c.claims)
+    sa.select(operations.c.id, operations.c.claims, KNOWN)
     .where(OPEN, LIVE)
     .where(operations.c.run_at <= sa.bindparam("now_"))
     .order_by(operations.c.run_at)
     .limit(100)
 )
+DUE_AND_KNOWN = DUE.where(KNOWN)
 HELD_BY = (
     sa.select(
         operations.c.id, operations.c.fence, operations.c.stop_asked, operations.c.phase
@@ -315,22 +330,57 @@ def _shown(values_: Iterable[Any]) -> Operation:
 
 
 def open_of(db: sa.Connection, instance_id: str) -> list[Operation]:
-    """Every open operation of an instance and its bindings, oldest first."""
+    """Every open operation of an instance and its bindings, oldest first.
+
+    Raises:
+        RecordUnknown: one is of a newer version, and what it does nobody knows here.
+    """
     ring = ring_of(db)
     rows = run(db, OPEN_OF_INSTANCE, {"instance_": instance_id})
     return [record(row, ring) for row in rows.fetchall()]
 
 
+def known_of(db: sa.Connection, instance_id: str) -> list[Operation]:
+    """Those of them that can be read and understood: for what goes on beside them."""
+    rows = run(db, OPEN_OF_INSTANCE, {"instance_": instance_id})
+    return _readable(db, rows.fetchall(), tell=False)
+
+
 def all_open(db: sa.Connection) -> list[Operation]:
-    """Every open operation, the one due first in front."""
+    """Every open operation that can be read, the one due first in front."""
+    return _readable(db, run(db, ALL_OPEN).fetchall())
+
+
+def _readable(
+    db: sa.Connection, rows: Iterable[Any], *, tell: bool = True
+) -> list[Operation]:
+    """The records of rows; one that is damaged must not stop all others."""
     ring = ring_of(db)
     found = []
-    for row in run(db, ALL_OPEN).fetchall():
+    for row in rows:
         try:
             found.append(record(row, ring))
-        except DatabaseUnusable as damaged:  # one row must not stop all others
-            log.error("operation.unreadable", operation=row[0], problem=str(damaged))
+        except DatabaseUnusable as damaged:
+            if tell:
+                problem = str(damaged)
+                log.error("operation.unreadable", operation=row[0], problem=problem)
+        except RecordUnknown:
+            _tell_of_unknown([row[0]])
     return found
+
+
+_told: dict[str, None] = {}
+
+
+def _tell_of_unknown(ids: Iterable[str]) -> None:
+    """Log once what a newer version of osbkit has recorded, and is left to it."""
+    for operation_id in ids:
+        if operation_id not in _told:
+            _told[operation_id] = None
+            problem = "recorded by a newer version of osbkit; it is left to that one"
+            log.error("operation.unreadable", operation=operation_id, problem=problem)
+    while len(_told) > TOLD:
+        del _told[next(iter(_told))]
 
 
 def claim(
@@ -368,11 +418,15 @@ def seize(db: sa.Connection, operation_id: str) -> Operation | None:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """How an operation stands that a process holds."""
+    """How an operation stands that a process holds.
+
+    Attributes:
+        phase: None for one that only a newer version knows.
+    """
 
     fence: int
     stop_asked: bool
-    phase: Phase
+    phase: Phase | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -389,20 +443,22 @@ class Glance:
 
 
 def glance(db: sa.Connection, *, owner: str, now: int) -> Glance:
-    """What is due, and what a process holds."""
+    """What is due, and what a process holds; not what a newer version recorded."""
     due = run(db, DUE, {"now_": now}).fetchall()
+    unknown = [row[0] for row in due if not row[2]]
+    if unknown:  # so many that the others would never have their turn
+        _tell_of_unknown(unknown)
+        due = run(db, DUE_AND_KNOWN, {"now_": now}).fetchall()
     held = run(db, HELD_BY, {"owner_": owner}).fetchall()
     return Glance(
         due={row[0]: row[1] for row in due},
-        held={row[0]: Held(row[1], bool(row[2]), Phase(row[3])) for row in held},
+        held={row[0]: Held(row[1], bool(row[2]), PHASES.get(row[3])) for row in held},
     )
 
 
 def forsaken(db: sa.Connection, before: int) -> list[Operation]:
     """Halted operations whose holder has not been seen since a moment."""
-    ring = ring_of(db)
-    rows = run(db, FORSAKEN, {"before_": before})
-    return [record(row, ring) for row in rows.fetchall()]
+    return _readable(db, run(db, FORSAKEN, {"before_": before}).fetchall())
 
 
 def renew(db: sa.Connection, *, owner: str, until: int) -> list[str]:
@@ -589,7 +645,7 @@ def begin(db: sa.Connection, operation: Operation, now: int) -> None:
 
 
 def steps(db: sa.Connection, operation_id: str) -> Json:
-    """Results of the steps done so far, by name."""
+    """The steps done so far: name → `result`, and the `version` that took it."""
     row = run(db, STEPS, {"id_": operation_id}).fetchone()
     blob = None if row is None else row[0]
     found: Json = ring_of(db).open(blob, "operations.steps", operation_id) or {}
@@ -613,7 +669,7 @@ def halted(db: sa.Connection, instance_id: str) -> bool:
 
 def unattended(db: sa.Connection, before: int) -> int:
     """How many operations have been due since a moment, at most 100."""
-    return len(run(db, DUE, {"now_": before}).fetchall())
+    return len(run(db, DUE_AND_KNOWN, {"now_": before}).fetchall())
 
 
 def forget(db: sa.Connection, before: int) -> int:
@@ -679,7 +735,10 @@ def record(row: Any, ring: KeyRing | None) -> Operation:
 
 def _typed(got: dict[str, Any]) -> Operation:
     booleans(got, BOOLEANS)
-    got["kind"] = OperationKind(got["kind"])
-    got["state"] = OperationState(got["state"])
-    got["phase"] = Phase(got["phase"])
+    try:
+        got["kind"] = OperationKind(got["kind"])
+        got["state"] = OperationState(got["state"])
+        got["phase"] = Phase(got["phase"])
+    except ValueError as unknown:
+        raise RecordUnknown(f"operation {got['id']}") from unknown
     return Operation(**got)

@@ -251,6 +251,20 @@ def test_glance_tells_what_is_due_and_what_one_holds(db):
     assert later.held == {}
 
 
+def test_glance_is_not_blocked_by_what_a_newer_version_recorded(db):
+    """However many of them are due before what this version knows."""
+    for number in range(120):
+        added(db, id=f"theirs-{number}", live_key=f"key-{number}", run_at=NOON - 1)
+    change = sa.update(table).values(kind="migrate").where(table.c.id != "theirs-7")
+    db.execute(change)
+    db.execute(sa.update(table).values(phase="back").where(table.c.id == "theirs-7"))
+    added(db, run_at=NOON)
+
+    seen = operations.glance(db, owner="a", now=NOON)
+
+    assert seen.due == {"op-1": 0}
+
+
 def test_glance_tells_what_is_to_be_stopped(db):
     mine = claimed(db)
     operations.halt(db, mine, by="op-2", text="Deleted.", now=NOON)

@@ -1,5 +1,8 @@
 """Which backend serves which plan, by which models, and what stops a start."""
 
+import importlib.util
+import sys
+from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 import pytest
@@ -7,7 +10,7 @@ from pydantic import BaseModel
 
 from osbkit import Bound, NoParameters, ServiceBackend
 from osbkit.backends.contract import AnyParameters
-from osbkit.backends.registry import Registry, models_of
+from osbkit.backends.registry import Registry, models_of, version_of
 from osbkit.backends.scripted import ScriptedBackend
 from osbkit.backends.threaded import BlockingBackend, threaded
 from osbkit.errors import BackendsInvalid, Unavailable
@@ -372,3 +375,79 @@ def test_key_without_a_plan_is_told_beside_others_while_nobody_knows_what_lives(
 
     assert findings({"queue": Complete(), "old": Complete()}, catalog, None) == []
     assert len(findings({"old": Complete()}, catalog, None)) == 2
+
+
+# --- which version of its code a backend is -------------------------------------------
+
+WRITTEN = """
+from osbkit import ServiceBackend
+
+class Base(ServiceBackend):
+    async def provision(self, request, run): ...
+    async def deprovision(self, request, run): ...
+
+class Queues(Base):
+    pass
+"""
+
+
+@pytest.fixture
+def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The backend `Queues` of a file, as a process of its own would import it."""
+
+    def load(text: str, folder: str) -> Any:
+        file = tmp_path / folder / f"{folder}_backend.py"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(text)
+        spec = importlib.util.spec_from_file_location(file.stem, file)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, file.stem, module)
+        spec.loader.exec_module(module)
+        return module.Queues()
+
+    return load
+
+
+def test_same_file_is_the_same_version_wherever_it_lies(written):
+    assert version_of(written(WRITTEN, "here")) == version_of(written(WRITTEN, "there"))
+
+
+def test_any_change_of_the_file_is_another_version(written):
+    changed = WRITTEN.replace("pass", "parallel_binds = False")
+
+    assert version_of(written(WRITTEN, "a")) != version_of(written(changed, "b"))
+
+
+def test_change_of_a_base_is_another_version(written):
+    plain = written(WRITTEN, "plain")
+    before = "import plain_backend\n\nclass Queues(plain_backend.Base): pass\n"
+    first = version_of(written(before, "first"))
+    sys.modules["plain_backend"].__file__ = sys.modules["first_backend"].__file__
+
+    assert version_of(plain) != first
+    assert version_of(written(before, "second")) != first
+
+
+def test_two_backends_of_one_file_are_two_versions():
+    assert version_of(Minimal()) != version_of(Complete())
+
+
+def test_adapter_is_of_the_version_of_what_it_stands_for():
+    class Blocking(BlockingBackend[Any, Any]):
+        def provision(self, request: Any, run: Any) -> None: ...
+
+        def deprovision(self, request: Any, run: Any) -> None: ...
+
+    class Said(Blocking):
+        steps_version = "7"
+
+    assert version_of(threaded(Blocking())) != version_of(threaded(Said()))
+    assert version_of(threaded(Said())) == "7"
+
+
+def test_class_without_a_file_has_a_version_as_well(monkeypatch):
+    monkeypatch.setattr(Narrower, "__module__", "typed_in_at_a_prompt")
+
+    assert Registry({"a": Narrower()}).versions()["a"]
