@@ -40,7 +40,7 @@ from osbkit.domain import (
     OperationState,
     Phase,
 )
-from osbkit.errors import DatabaseUnusable, LeaseLost, Unavailable
+from osbkit.errors import DatabaseUnusable, LeaseLost, RecordUnknown, Unavailable
 from osbkit.operations import leases
 from osbkit.operations.claiming import lease_from_now, let_go, settle_halted, take_up
 from osbkit.operations.execute import (
@@ -333,6 +333,8 @@ class Engine:
                 "operation.unreadable", operation=operation_id, problem=str(damaged)
             )
             self._claim_in(leases.FORSAKEN, operation_id)  # a key may come back
+        except RecordUnknown:
+            operations.leave_unknown([operation_id])
         except Unavailable:
             self._claim_in(leases.RENEW, operation_id, again=again)
         else:

@@ -365,15 +365,15 @@ def _readable(
                 problem = str(damaged)
                 log.error("operation.unreadable", operation=row[0], problem=problem)
         except RecordUnknown:
-            _tell_of_unknown([row[0]])
+            leave_unknown([row[0]])
     return found
 
 
 _told: dict[str, None] = {}
 
 
-def _tell_of_unknown(ids: Iterable[str]) -> None:
-    """Log once what a newer version of osbkit has recorded, and is left to it."""
+def leave_unknown(ids: Iterable[str]) -> None:
+    """Log once what a newer version of osbkit has recorded: it is left to that one."""
     for operation_id in ids:
         if operation_id not in _told:
             _told[operation_id] = None
@@ -447,7 +447,7 @@ def glance(db: sa.Connection, *, owner: str, now: int) -> Glance:
     due = run(db, DUE, {"now_": now}).fetchall()
     unknown = [row[0] for row in due if not row[2]]
     if unknown:  # so many that the others would never have their turn
-        _tell_of_unknown(unknown)
+        leave_unknown(unknown)
         due = run(db, DUE_AND_KNOWN, {"now_": now}).fetchall()
     held = run(db, HELD_BY, {"owner_": owner}).fetchall()
     return Glance(

@@ -240,7 +240,7 @@ def test_a_catalog_that_breaks_a_rule_would_be_refused_as_well(osbkit, write, da
 def older(path: Path) -> None:
     migrate.upgrade(f"sqlite:///{path}")
     with sqlite3.connect(path) as db:
-        db.execute("UPDATE alembic_version SET version_num = '0000'")
+        db.execute("UPDATE alembic_version SET version_num = '0001'")
     db.close()
 
 
@@ -251,7 +251,7 @@ def garbage(path: Path) -> None:
 @pytest.mark.parametrize(
     ("prepare", "words"),
     [
-        pytest.param(older, "does not know", id="another schema"),
+        pytest.param(older, "osbkit db upgrade", id="another schema"),
         pytest.param(garbage, "cannot be read", id="no database"),
     ],
 )
