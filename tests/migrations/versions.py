@@ -4,7 +4,7 @@
     new = Version(TODAY, tmp_path, url)        this checkout
     old.start()                                as `tests.flows.crash.server.Server`
 
-All of them serve `tests.flows.crash.app`, which uses what every version has: public
+All of them serve `tests.migrations.served`, which uses what every version has: public
 names. Those in one folder share the cloud; those with one URL, the database.
 """
 
@@ -19,7 +19,7 @@ import httpx
 import sqlalchemy as sa
 
 from osbkit.store.address import file_of, server_of
-from tests.flows.crash.server import ROOT, Server
+from tests.flows.crash.server import ROOT, TARGET, Server
 from tests.migrations.past import FIXTURES
 
 TODAY = "today"
@@ -44,6 +44,10 @@ class Version(Server):
         self.database = url
         self.cwd = folder  # Python looks there first, so not where today's code is
         self._code = [ROOT] if version == TODAY else [unpacked(version, folder), ROOT]
+
+    def _command(self) -> list[str]:
+        served = "tests.migrations.served:app"
+        return [served if word == TARGET else word for word in super()._command()]
 
     def alive(self) -> bool:
         """What `/health/live` says."""
