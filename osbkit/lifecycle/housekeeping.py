@@ -26,11 +26,11 @@ from osbkit.operations.claiming import settle_forsaken
 from osbkit.store import (
     bindings,
     identity,
-    instances,
     jobs,
     leadership,
-    operations,
     resealing,
+    retention,
+    tables,
 )
 from osbkit.store.bindings import Expired
 from osbkit.store.rows import now
@@ -162,8 +162,9 @@ class Housekeeping:
 
     async def forget(self) -> None:
         """Drop what is older than its retention."""
-        days = self._house.settings.retention_days
-        await self._house.store.write(partial(forget, days=days), long=True)
+        store, days = self._house.store, self._house.settings.retention_days
+        while await store.write(partial(forget, days=days), long=True):
+            await self._leads()
 
     async def settle(self) -> None:
         """End halted calls of processes that are long gone."""
@@ -200,7 +201,12 @@ class Housekeeping:
 
 
 def forget(db: sa.Connection, days: float, moment: Callable[[], int] = now) -> int:
-    """Drop ended operations after `days`, tombstones after 90 days."""
-    dropped = operations.forget(db, int(moment() - days * DAY))
-    dropped += bindings.forget(db, moment() - TOMBSTONE_DAYS * DAY)
-    return dropped + instances.forget(db, moment() - TOMBSTONE_DAYS * DAY)
+    """Drop ended operations after `days`, tombstones after 90 days; a portion of each.
+
+    Returns:
+        how many rows; 0 when none is left.
+    """
+    dropped = retention.drop(db, tables.operations, int(moment() - days * DAY))
+    dropped += retention.drop(db, tables.bindings, moment() - TOMBSTONE_DAYS * DAY)
+    dropped += retention.drop(db, tables.instances, moment() - TOMBSTONE_DAYS * DAY)
+    return dropped

@@ -94,7 +94,6 @@ EXPIRED = (
     .order_by(bindings.c.expires_at)
     .limit(100)
 )
-FORGET = sa.delete(bindings).where(bindings.c.ended_at < sa.bindparam("before_"))
 
 
 def find(db: sa.Connection, instance_id: str, binding_id: str) -> Binding | None:
@@ -190,11 +189,6 @@ def expired(db: sa.Connection, now: int, tried_before: int) -> list[Expired]:
     """
     rows = run(db, EXPIRED, {"now_": now, "before_": tried_before}).fetchall()
     return [Expired(*row) for row in rows]
-
-
-def forget(db: sa.Connection, before: int) -> int:
-    """Drop tombstones that ended before a moment."""
-    return int(run(db, FORGET, {"before_": before}).rowcount)
 
 
 def values(binding: Binding, ring: KeyRing) -> dict[str, Any]:

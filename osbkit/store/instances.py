@@ -53,7 +53,6 @@ READY = (
         revision=instances.c.revision + 1,
     )
 )
-FORGET = sa.delete(instances).where(instances.c.ended_at < sa.bindparam("before_"))
 
 
 def find(db: sa.Connection, instance_id: str) -> Instance | None:
@@ -115,11 +114,6 @@ def mark_ready(
         READY,
         {"id_": instance.instance_id, "generation_": generation, "facts_": sealed},
     )
-
-
-def forget(db: sa.Connection, before: int) -> int:
-    """Drop tombstones that ended before a moment."""
-    return int(run(db, FORGET, {"before_": before}).rowcount)
 
 
 def values(instance: Instance, ring: KeyRing) -> dict[str, Any]:

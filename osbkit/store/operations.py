@@ -236,7 +236,6 @@ SAVE_STEPS = (
 )
 HELD = sa.select(operations.c.id).where(ID, FENCE, LIVE)
 TAKEN = sa.select(operations.c.id).where(operations.c.live_key == sa.bindparam("key_"))
-FORGET = sa.delete(operations).where(operations.c.ended_at < sa.bindparam("before_"))
 
 
 def key_of(
@@ -670,11 +669,6 @@ def halted(db: sa.Connection, instance_id: str) -> bool:
 def unattended(db: sa.Connection, before: int) -> int:
     """How many operations have been due since a moment, at most 100."""
     return len(run(db, DUE_AND_KNOWN, {"now_": before}).fetchall())
-
-
-def forget(db: sa.Connection, before: int) -> int:
-    """Drop what ended before a moment."""
-    return int(run(db, FORGET, {"before_": before}).rowcount)
 
 
 def live(operations_: Iterable[Operation]) -> list[Operation]:

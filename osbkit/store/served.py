@@ -26,35 +26,28 @@ PART = 60_000
 PARTS = sa.select(meta.c.name, meta.c.value).where(meta.c.name.like("catalog.%"))
 DROP = sa.delete(meta).where(meta.c.name.like("catalog.%"))
 INSERT = sa.insert(meta)
+PLAN = (
+    instances.c.service_id,
+    instances.c.offering,
+    instances.c.plan_id,
+    instances.c.plan,
+    instances.c.backend,
+)
 LIVE = (
-    sa.select(
-        instances.c.service_id,
-        instances.c.offering,
-        instances.c.plan_id,
-        instances.c.plan,
-        instances.c.backend,
-        sa.func.count(instances.c.instance_id.distinct()),
-        sa.func.count(bindings.c.binding_id),
-    )
-    .select_from(
-        instances.outerjoin(
-            bindings,
-            sa.and_(
-                bindings.c.instance_id == instances.c.instance_id,
-                bindings.c.instance_generation == instances.c.generation,
-                bindings.c.ended_at.is_(None),
-            ),
-        )
-    )
+    sa.select(*PLAN, sa.func.count())
     .where(instances.c.ended_at.is_(None))
-    .group_by(
-        instances.c.service_id,
-        instances.c.offering,
-        instances.c.plan_id,
-        instances.c.plan,
-        instances.c.backend,
-    )
+    .group_by(*PLAN)
     .order_by(instances.c.offering, instances.c.plan, instances.c.backend)
+)
+BOUND = (
+    sa.select(*PLAN, sa.func.count())
+    .join_from(bindings, instances, bindings.c.instance_id == instances.c.instance_id)
+    .where(
+        bindings.c.instance_generation == instances.c.generation,
+        bindings.c.ended_at.is_(None),
+        instances.c.ended_at.is_(None),
+    )
+    .group_by(*PLAN)
 )
 OPEN = sa.select(operations.c.backend).distinct().where(operations.c.ended_at.is_(None))
 
@@ -65,9 +58,13 @@ def past(db: sa.Connection) -> Past:
     An instance lives until it has ended: failed creations live while something may
     be left of them, tombstones do not.
     """
+    bound = {tuple(row[:5]): row[5] for row in db.execute(BOUND)}
     live = tuple(
         LivePlan(
-            ServedPlan(*row[:4]), backend=row[4], instances=row[5], bindings=row[6]
+            ServedPlan(*row[:4]),
+            backend=row[4],
+            instances=row[5],
+            bindings=bound.get(tuple(row[:5]), 0),
         )
         for row in db.execute(LIVE)
     )

@@ -605,9 +605,7 @@ class Model:
         if not same(merged, stored):
             target["parameters"] = merged
         context = body.get("context")
-        news = context is not None and not same(
-            context, found.asked["context"] or {}
-        )
+        news = context is not None and not same(context, found.asked["context"] or {})
         if news and found.plan.contexts:
             target["context"] = context
         if plan.mode == "async" and not request.flag:

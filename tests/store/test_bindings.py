@@ -6,7 +6,8 @@ import pytest
 
 from osbkit.domain import ResourceState
 from osbkit.errors import Stale
-from osbkit.store import bindings
+from osbkit.store import bindings, retention
+from osbkit.store.tables import bindings as bindings_table
 from tests.store.records import DAY, NOON, a_binding
 
 FULL = a_binding(
@@ -131,6 +132,6 @@ def test_tombstones_are_forgotten_from_a_moment_on(db):
     for number, ended in enumerate([None, NOON - 1, NOON, NOON + DAY], start=1):
         bindings.add(db, a_binding(number, ended_at=ended))
 
-    assert bindings.forget(db, NOON) == 1
+    assert retention.drop(db, bindings_table, NOON) == 1
     assert bindings.find(db, "i-1", "b-2") is None
     assert all(bindings.find(db, "i-1", f"b-{number}") for number in (1, 3, 4))

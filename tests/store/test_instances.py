@@ -6,7 +6,8 @@ import pytest
 
 from osbkit.domain import ResourceState
 from osbkit.errors import Stale
-from osbkit.store import instances, operations
+from osbkit.store import instances, operations, retention
+from osbkit.store.tables import instances as instances_table
 from tests.store.plans import uses_an_index
 from tests.store.records import DAY, NOON, an_instance, an_operation
 
@@ -144,7 +145,7 @@ def test_tombstones_are_forgotten_from_a_moment_on(db):
         instances.add(db, an_instance(number, ended_at=ended, state=ResourceState.GONE))
     instances.add(db, an_instance(9))
 
-    assert instances.forget(db, NOON) == 1
+    assert retention.drop(db, instances_table, NOON) == 1
     assert instances.find(db, "i-2") is None
     assert all(instances.find(db, f"i-{number}") for number in (1, 3, 4, 9))
 

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from osbkit.domain import Operation, OperationKind, OperationState, Phase, ResourceState
 from osbkit.errors import LeaseLost, OperationInProgress
-from osbkit.store import bindings, instances, operations
+from osbkit.store import bindings, instances, operations, retention
 from osbkit.store.operations import Held
 from osbkit.store.tables import operations as table
 from osbkit.version import VERSION
@@ -550,7 +550,7 @@ def test_ended_operations_are_forgotten_from_a_moment_on(db):
         operations.finish(db, mine, OperationState.SUCCEEDED, now=NOON + number * DAY)
     live = added(db, number=4)
 
-    assert operations.forget(db, NOON + 2 * DAY) == 1
+    assert retention.drop(db, table, NOON + 2 * DAY) == 1
     assert operations.find(db, "op-1") is None
     assert operations.find(db, "op-2") is not None
     assert stored(db, live) == live

@@ -2,7 +2,7 @@
 
 from osbkit.domain import OperationState
 from osbkit.lifecycle.housekeeping import TOMBSTONE_DAYS, forget
-from osbkit.store import bindings, identity, instances, operations
+from osbkit.store import bindings, identity, instances, operations, retention
 from tests.store.records import DAY, NOON, a_binding, an_instance, an_operation
 
 EIGHT = 8 * DAY
@@ -27,6 +27,16 @@ def test_operations_and_tombstones_are_forgotten_in_their_time(db):
     assert instances.find(db, "i-2") is not None
     assert bindings.find(db, "i-1", "b-1") is None
     assert bindings.find(db, "i-1", "b-2") is not None
+
+
+def test_many_rows_are_forgotten_in_portions(db, monkeypatch):
+    monkeypatch.setattr(retention, "PORTION", 2)
+    for number in range(1, 6):
+        bindings.add(db, a_binding(number, ended_at=NOON - LONG - 1))
+
+    dropped = [forget(db, 8, moment=lambda: NOON) for _ in range(4)]
+
+    assert dropped == [2, 2, 1, 0]
 
 
 def test_nothing_that_lives_is_ever_forgotten(db):

@@ -14,9 +14,8 @@ import pytest
 import sqlalchemy as sa
 
 from osbkit.errors import InstanceConflict, LeaseLost, OperationInProgress, Unavailable
-from osbkit.store import instances, migrate, operations
+from osbkit.store import instances, migrate, operations, together
 from osbkit.store import server as module
-from osbkit.store import together
 from osbkit.store.server import ServerStore
 from tests import servers
 from tests.store.records import an_instance, an_operation
