@@ -18,12 +18,20 @@ class Way:
         with_flag: the answer to one with it; None when it was not needed to ask.
         succeeded: it came to a good end.
         seconds: from the request until it was known to have ended.
+        trouble: why it came to no good end, for people; empty if it did.
     """
 
     without_flag: Exchange | None = None
     with_flag: Exchange | None = None
     succeeded: bool = False
     seconds: float = 0.0
+    trouble: str = ""
+
+    @property
+    def refused(self) -> bool:
+        """The broker would not do it, with the flag or without: 4xx, and no fault."""
+        tried = [each for each in (self.without_flag, self.with_flag) if each]
+        return bool(tried) and all(each.rejected for each in tried)
 
     @property
     def sync(self) -> bool:
@@ -68,6 +76,8 @@ class Facts:
         needs_app: a binding without an app is refused, with one it is made.
         update_change: the fields of the update that was tried: new parameters, or
             another plan; empty when nothing could be changed.
+        parameters_trouble: why an update with parameters of its own schema came to no
+            good end, for people; empty if it did, or there is none.
         trouble: why its instances cannot be used, for people; empty if they can.
     """
 
@@ -79,4 +89,5 @@ class Facts:
     deprovision: Way = field(default_factory=Way)
     needs_app: bool = False
     update_change: dict[str, Any] = field(default_factory=dict)
+    parameters_trouble: str = ""
     trouble: str = ""

@@ -116,6 +116,8 @@ async def _learn_update(target: Target, plan: Plan, made: "_Made[Instance]") -> 
         )
         if plan.facts.update.succeeded or plan.facts.update.begins:
             return
+        if "parameters" in change:
+            plan.facts.parameters_trouble = plan.facts.update.trouble
 
 
 def _changes(target: Target, plan: Plan, instance: Instance) -> list[Json]:
@@ -166,8 +168,8 @@ async def _both_ways(
     if way.without_flag.good:
         return await _worked(way, first, second, ask)
     again = second if anew and second is not None else first
-    way.with_flag, trouble = await _timed(way, again, ask)
-    way.succeeded = not trouble
+    way.with_flag, way.trouble = await _timed(way, again, ask)
+    trouble, way.succeeded = way.trouble, not way.trouble
     return _Made(again if not trouble else None, None, trouble)
 
 
@@ -182,13 +184,13 @@ async def _worked(
     way.succeeded = ended.succeeded
     made = _Made(first if ended.succeeded else None)
     if not ended.succeeded:
-        made.trouble = f"the operation ended as {ended.how}"
+        made.trouble = way.trouble = f"the operation ended as {ended.how}"
     if second is not None:
         way.with_flag, trouble = await _timed(way, second, ask)
         if not trouble:
             made.second = second
         elif way.with_flag.running:
-            way.succeeded = False
+            way.succeeded, way.trouble = False, trouble
     return made
 
 

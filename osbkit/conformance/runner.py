@@ -249,6 +249,10 @@ def in_words(plan: Plan) -> str:
             words.append(f"{name} both ways")
         elif way.sync:
             words.append(f"{name} sync")
+        elif way.trouble:
+            words.append(f"{name} in vain: {way.trouble}")
+    if facts.parameters_trouble and facts.update.succeeded:
+        words.append(f"update of parameters in vain: {facts.parameters_trouble}")
     if facts.needs_app:
         words.append("needs an app")
     return ", ".join(words)

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
-from osbkit.conformance import sweeping
+from osbkit.conformance import promises, sweeping
 from osbkit.conformance.catalog import Catalog, Json, Plan
 from osbkit.conformance.exchange import Exchange
 from osbkit.conformance.expecting import Blocked, Skip
@@ -82,15 +82,20 @@ class Target:
 
         Raises:
             Skip: there is none; the wants say why.
-            Blocked: there is no plan at all whose instances can be made.
+            Blocked: there is no plan at all whose instances can be made, or none
+                that keeps what the catalog promises (`promises.py`).
         """
         found = self.plans(*(wants or (usable,)))
         if found:
             return _best(found, slow=any(want.slow for want in wants))
         if not self.plans(usable):
             raise Blocked(self._no_plan(), *self._catalog_answer())
+        if (broken := promises.unkept(self.catalog.plans, wants)) is not None:
+            raise broken
         words = " and ".join(want.words for want in wants)
-        raise Skip(f"The catalog has no plan {words}.")
+        tried = any(want.verb for want in wants)
+        lacking = "No plan was found" if tried else "The catalog has no plan"
+        raise Skip(f"{lacking} {words}.")
 
     def sibling(self, plan: Plan, *wants: Want) -> Plan:
         """Another plan of the same offering.

@@ -20,11 +20,15 @@ class Want:
         words: ends "no plan …".
         holds: whether a plan meets it.
         slow: a slower plan is the better one, so that what runs can be looked at.
+        verb: which must work for it: update, bind, unbind or deprovision; empty for
+            provision. Where it is promised and does not work, that is no lack of the
+            catalog (`osbkit.conformance.promises`).
     """
 
     words: str
     holds: Callable[[Plan], bool]
     slow: bool = False
+    verb: str = ""
 
 
 usable = Want(
@@ -44,16 +48,22 @@ provision_fails = Want(
     "whose provisioning begins and then fails", lambda p: p.facts.provision.fails
 )
 
-updates = Want("whose instances can be updated", lambda p: p.facts.update.succeeded)
-update_sync = Want("that updates within the request", lambda p: p.facts.update.sync)
+updates = Want(
+    "whose instances can be updated", lambda p: p.facts.update.succeeded, verb="update"
+)
+update_sync = Want(
+    "that updates within the request", lambda p: p.facts.update.sync, verb="update"
+)
 update_202 = Want(
     "that answers an update with 202 and succeeds",
     lambda plan: plan.facts.update.gives_202,
     slow=True,
+    verb="update",
 )
 update_async_only = Want(
     "that is updated asynchronously only",
     lambda plan: plan.facts.update.async_only and plan.facts.update.succeeded,
+    verb="update",
 )
 update_fails = Want(
     "whose update begins and then fails", lambda p: p.facts.update.fails
@@ -65,19 +75,25 @@ context_updates = Want(
 )
 
 removable = Want(
-    "whose instances can be deprovisioned", lambda p: p.facts.deprovision.succeeded
+    "whose instances can be deprovisioned",
+    lambda p: p.facts.deprovision.succeeded,
+    verb="deprovision",
 )
 deprovision_sync = Want(
-    "that deprovisions within the request", lambda p: p.facts.deprovision.sync
+    "that deprovisions within the request",
+    lambda p: p.facts.deprovision.sync,
+    verb="deprovision",
 )
 deprovision_202 = Want(
     "that answers deprovisioning with 202 and succeeds",
     lambda plan: plan.facts.deprovision.gives_202,
     slow=True,
+    verb="deprovision",
 )
 deprovision_async_only = Want(
     "that is deprovisioned asynchronously only",
     lambda plan: plan.facts.deprovision.async_only,
+    verb="deprovision",
 )
 deprovision_fails = Want(
     "whose deprovisioning begins and then fails", lambda p: p.facts.deprovision.fails
@@ -85,29 +101,44 @@ deprovision_fails = Want(
 
 bindable = Want("with bindable: true", lambda plan: plan.bindable)
 not_bindable = Want("with bindable: false", lambda plan: not plan.bindable)
-binds = Want("whose bindings can be made", lambda p: p.facts.bind.succeeded)
-bind_sync = Want("that binds within the request", lambda p: p.facts.bind.sync)
+binds = Want(
+    "whose bindings can be made", lambda p: p.facts.bind.succeeded, verb="bind"
+)
+bind_sync = Want(
+    "that binds within the request", lambda p: p.facts.bind.sync, verb="bind"
+)
 bind_202 = Want(
     "that answers binding with 202 and succeeds",
     lambda plan: plan.facts.bind.gives_202,
     slow=True,
+    verb="bind",
 )
 bind_async_only = Want(
     "that binds asynchronously only",
     lambda plan: plan.facts.bind.async_only and plan.facts.bind.succeeded,
+    verb="bind",
 )
 bind_fails = Want("whose binding begins and then fails", lambda p: p.facts.bind.fails)
-unbinds = Want("whose bindings can be removed", lambda p: p.facts.unbind.succeeded)
-unbind_sync = Want("that unbinds within the request", lambda p: p.facts.unbind.sync)
+unbinds = Want(
+    "whose bindings can be removed", lambda p: p.facts.unbind.succeeded, verb="unbind"
+)
+unbind_sync = Want(
+    "that unbinds within the request", lambda p: p.facts.unbind.sync, verb="unbind"
+)
 unbind_202 = Want(
     "that answers unbinding with 202 and succeeds",
     lambda plan: plan.facts.unbind.gives_202,
     slow=True,
+    verb="unbind",
 )
 unbind_async_only = Want(
-    "that unbinds asynchronously only", lambda plan: plan.facts.unbind.async_only
+    "that unbinds asynchronously only",
+    lambda plan: plan.facts.unbind.async_only,
+    verb="unbind",
 )
-needs_app = Want("whose bindings need an app", lambda plan: plan.facts.needs_app)
+needs_app = Want(
+    "whose bindings need an app", lambda plan: plan.facts.needs_app, verb="bind"
+)
 rotatable = Want("with binding_rotatable: true", lambda plan: plan.rotatable)
 not_rotatable = Want("without binding_rotatable", lambda plan: not plan.rotatable)
 

@@ -13,7 +13,7 @@ Units: characters.
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from osbkit.conformance import wants
@@ -29,6 +29,7 @@ from osbkit.conformance.expecting import (
     expect_status,
     skip,
 )
+from osbkit.conformance.facts import Way
 from osbkit.conformance.registry import check
 from osbkit.conformance.target import Target
 
@@ -40,6 +41,7 @@ READS = 3
 PERMISSIONS = frozenset({"syslog_drain", "route_forwarding", "volume_mount"})
 FRIENDLY = re.compile(r"[A-Za-z0-9.-]*[A-Za-z0-9][A-Za-z0-9.-]*", re.ASCII)
 UNRESERVED = re.compile(r"[A-Za-z0-9._~-]+", re.ASCII)
+NO_ENDPOINT = frozenset({404, 405})
 GUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.I | re.ASCII)
 LONG_AGO = "Thu, 01 Jan 1970 00:00:01 GMT"
 OPTIONAL_OF_OFFERING = (
@@ -576,6 +578,41 @@ async def bindable_of_a_plan_overrides(target: Target) -> None:
         f"the plan says bindable: true; binding it is answered {answer.status}",
         answer,
     )
+
+
+@check("CAT-28", advice="Serve bindings of the plan, or say bindable: false.")
+async def what_is_bindable_can_be_bound(target: Target) -> None:
+    """Of an offering with plans that say bindable: true, bindings are served: not each
+    of these plans answers a PUT of a binding with a 5xx, or as no endpoint."""
+    target.plan(wants.usable, wants.bindable)
+    offered: dict[str, list[Plan]] = {}
+    for plan in target.plans(wants.usable, wants.bindable):
+        offered.setdefault(plan.offering.name, []).append(plan)
+    for name, plans in offered.items():
+        answers = [_latest(plan.facts.bind) for plan in plans]
+        expect(
+            any(each is not None and _is_served(each) for each in answers),
+            f"no plan of {name} serves bindings, though they say bindable: true:"
+            f" {_statuses(answers)}",
+            *(each for each in answers[:1] if each is not None),
+        )
+
+
+def _latest(way: Way) -> Exchange | None:
+    """The better of the answers that were had while learning."""
+    tried = [each for each in (way.with_flag, way.without_flag) if each is not None]
+    return next((each for each in tried if _is_served(each)), tried[0])
+
+
+def _is_served(answer: Exchange) -> bool:
+    """There is such an endpoint, and it did what it wants to."""
+    refused = answer.rejected and answer.status not in NO_ENDPOINT
+    return answer.good or refused
+
+
+def _statuses(answers: Iterable[Exchange | None]) -> str:
+    found = {str(each.status or each.trouble) for each in answers if each is not None}
+    return ", ".join(sorted(found))
 
 
 @check("CAT-30", advice="Let a plan's plan_updateable override its offering's.")

@@ -47,6 +47,7 @@ removable_at_once = Want(
     lambda p: (
         p.facts.deprovision.succeeded and at_once(p.facts.deprovision.without_flag)
     ),
+    verb="deprovision",
 )
 asynchronous = Want(
     "that works asynchronously",
@@ -55,6 +56,7 @@ asynchronous = Want(
         and (plan.facts.deprovision.begins or plan.facts.provision.begins)
     ),
     slow=True,
+    verb="deprovision",
 )
 
 

@@ -42,6 +42,7 @@ from osbkit.conformance.wants import Want
 unbinds_at_once = Want(
     "that unbinds within the request",
     lambda p: p.facts.unbind.succeeded and at_once(p.facts.unbind.without_flag),
+    verb="unbind",
 )
 asynchronous = Want(
     "that works asynchronously",
@@ -50,6 +51,7 @@ asynchronous = Want(
         and (plan.facts.unbind.begins or plan.facts.bind.begins)
     ),
     slow=True,
+    verb="unbind",
 )
 
 

@@ -61,6 +61,7 @@ new_parameters = Want(
     lambda plan: (
         plan.facts.update.succeeded and "parameters" in plan.facts.update_change
     ),
+    verb="update",
 )
 refuses_updates = Want(
     "that refuses every update",

@@ -9,7 +9,8 @@ from itertools import count
 from typing import Any
 from uuid import uuid4
 
-from tests.kit.matrix import Mutant, Rewrite, answers, offers, tells
+from tests.kit.matrix import Mutant, Rewrite, answers, offers, refuses, tells
+from tests.kit.narrow import instance_of, plan_id
 from tests.kit.reference import Answer, Asked, Json, ReferenceBroker
 
 Change = Callable[[ReferenceBroker], None]
@@ -184,6 +185,14 @@ def _wrong_types(
         for number, (field, value, fails) in enumerate(table)
     ]
 
+
+def _of_plain(broker: ReferenceBroker, asked: Asked) -> bool:
+    """Whether the instance, which is there, is of an offering that others replace."""
+    instance = instance_of(broker, asked)
+    return instance is not None and instance.attributes["plan_id"] in PLAIN
+
+
+PLAIN = {plan_id(name, "plain") for name in ("only", "more")}
 
 MUTANTS = [
     *_wrong_types("offering", _offering_says, OF_OFFERINGS),
@@ -383,6 +392,15 @@ MUTANTS = [
         "The bindable of a plan counts for nothing beside its offering's.",
         fails=("bindable_of_a_plan_overrides",),
         change=_by_the_offering("bindable"),
+    ),
+    *(
+        Mutant(
+            f"catalog_bindable_is_{code}",
+            f"Bindings of an offering that says bindable: true are answered {code}.",
+            fails=("what_is_bindable_can_be_bound",),
+            change=refuses("bind", code, _of_plain),
+        )
+        for code in (404, 405, 500)
     ),
     Mutant(
         "catalog_plan_updateable_ignored",
