@@ -159,9 +159,11 @@ class _Sight:
         self.then = {plan.key: plan for plan in seen}
         self.now = {plan.key: plan for plan in plans_of(catalog)}
         self.plans_now = {plan.plan_id: plan for plan in self.now.values()}
+        self.holder = {(one.service_id, one.plan): key for key, one in self.now.items()}
         self.offerings_last = {plan.service_id for plan in served}
         self.offerings_then = {plan.service_id: plan.offering for plan in seen}
         self.offerings_now = {one.id: one.name for one in catalog.services}
+        self.offering_holder = {name: id_ for id_, name in self.offerings_now.items()}
         known = self.offerings_then.keys() | {plan_id for _, plan_id in self.then}
         self.new_plans = {
             plan.names: id_ for id_, plan in self.plans_now.items() if id_ not in known
@@ -207,7 +209,9 @@ def _offerings(sight: _Sight) -> Iterator[Change]:
         whose = _Whose("offering", id_, name, sight.instances[id_])
         if id_ in sight.offerings_now:
             new = sight.offerings_now[id_]
-            if id_ in sight.offerings_last and new != name:
+            if sight.offering_holder.get(name, id_) != id_:
+                yield _exchanged(whose, new)
+            elif id_ in sight.offerings_last and new != name:
                 yield _renamed(whose, new)
         elif id_ in sight.plans_now:
             yield _reused(whose, f"the plan {sight.plans_now[id_].names}")
@@ -224,7 +228,9 @@ def _plans(sight: _Sight) -> Iterator[Change]:
         whose = _Whose("plan", plan.plan_id, plan.names, sight.instances[key])
         if key in sight.now:
             new = sight.now[key].plan
-            if key in sight.last and new != plan.plan:
+            if sight.holder.get((plan.service_id, plan.plan), key) != key:
+                yield _exchanged(whose, new)
+            elif key in sight.last and new != plan.plan:
                 yield _renamed(whose, new)
         elif plan.plan_id in sight.plans_now:
             yield _moved(whose, plan, sight.plans_now[plan.plan_id])
@@ -295,6 +301,15 @@ def _without_backend(live: LivePlan) -> Change:
 def _renamed(whose: _Whose, new: str) -> Change:
     fix = f"If that is another {whose.what}, give it an id of its own."
     return whose.told("renamed", f"is named {new} now", fix, "warning")
+
+
+def _exchanged(whose: _Whose, new: str) -> Change:
+    """No rename: what had this id stands under another one."""
+    level: Level = "error" if whose.instances else "warning"
+    name = whose.names.rpartition("/")[2]
+    problem = f"has given its id to {new}, and has another one now" + _while(whose)
+    fix = f"Write its id back to {name}; give {new} its own."
+    return whose.told("reused", problem, fix, level)
 
 
 def _reused(whose: _Whose, holder: str) -> Change:

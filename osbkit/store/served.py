@@ -119,12 +119,18 @@ def look(url: str) -> Past | None:
 
     Raises:
         SettingsInvalid: no URL of a database that this version can use.
-        DatabaseUnusable: the file cannot be read, or is at another schema.
+        DatabaseUnusable: the file cannot be read, its directory is not there, or it
+            is at another schema.
     """
     server = server_of(url)
     if server is not None:
         return server.run(_past_of_this_schema)
     path = file_of(url)
+    if not path.parent.is_dir():
+        raise DatabaseUnusable(
+            f"The directory {path.parent} of the SQLite file does not exist: is the"
+            " URL of the database right?"
+        )
     try:
         found = migrate.found_at(path)
         if not _is_ours(found):

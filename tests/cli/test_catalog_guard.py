@@ -237,6 +237,16 @@ def test_a_catalog_that_breaks_a_rule_would_be_refused_as_well(osbkit, write, da
     assert "is the same id as services[0].plans[0].id" in result.stderr
 
 
+def test_a_directory_that_is_not_there_is_no_new_database(osbkit, write, tmp_path):
+    url = f"sqlite:///{tmp_path / 'mistyped' / 'osbkit.db'}"
+
+    result = osbkit("catalog", "diff", write(TINY), "--database-url", url)
+
+    assert result.exit_code == 1
+    assert "mistyped" in result.stderr
+    assert "does not exist" in result.stderr
+
+
 def older(path: Path) -> None:
     migrate.upgrade(f"sqlite:///{path}")
     with sqlite3.connect(path) as db:

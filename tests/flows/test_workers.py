@@ -155,8 +155,7 @@ async def place_on(kind: str, folder: Path, stack: AsyncExitStack) -> Place:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """What holds does not depend on how short the spans are."""
-    spans = {"LEASE": 3.0, "MARGIN": 1.0, "RENEW": 0.5, "WATCH": 0.1, "OVERDUE": 0.2}
-    for name, value in spans.items():
+    for name, value in {"RENEW": 0.5, "WATCH": 0.1, "OVERDUE": 0.2}.items():
         monkeypatch.setattr(leases, name, value)
 
 
@@ -377,6 +376,8 @@ async def test_a_worker_that_stands_still_is_taken_over(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It hears of nothing for longer than its lease."""
+    monkeypatch.setattr(leases, "LEASE", 3.0)
+    monkeypatch.setattr(leases, "MARGIN", 1.0)
     served = await place.server()
     async with place.worker("still") as still:
         await served.put(plan=ASYNC, flag=True)

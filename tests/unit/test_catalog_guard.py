@@ -101,15 +101,15 @@ CHANGES = [
     pytest.param(
         (QUEUE, "queue", {TINY: "large", LARGE: "tiny"}),
         [
-            ("renamed", "queue/tiny", 2, "warning"),
-            ("renamed", "queue/large", 0, "warning"),
+            ("reused", "queue/tiny", 2, "error"),
+            ("reused", "queue/large", 0, "warning"),
         ],
-        id="two plans exchanged their names",
+        id="two plans exchanged their ids",
     ),
     pytest.param(
         (QUEUE, "queue", {TINY: "legacy", LARGE: "large", "plan-9": "tiny"}),
-        [("renamed", "queue/tiny", 2, "warning"), ("added", "queue/tiny", 0, "note")],
-        id="a new plan has the name of one that was renamed",
+        [("reused", "queue/tiny", 2, "error"), ("added", "queue/tiny", 0, "note")],
+        id="a plan has a new id, and another one its old id",
     ),
     pytest.param(
         (QUEUE, "queue", {"plan-9": "tiny", LARGE: "large"}),
@@ -243,6 +243,18 @@ def test_a_database_that_never_remembered_a_catalog_is_judged_by_its_instances()
     assert told(changes) == [
         ("removed", "topic", 1, "note"),
         ("removed", "topic/wide", 1, "error"),
+    ]
+
+
+def test_offerings_that_exchanged_their_ids_are_found():
+    changed = a_catalog(
+        (QUEUE, "topic", {TINY: "tiny", LARGE: "large"}),
+        (TOPIC, "queue", {WIDE: "wide"}),
+    )
+
+    assert told(compare(past(TINY_LIVES), changed)) == [
+        ("reused", "queue", 2, "error"),
+        ("reused", "topic", 0, "warning"),
     ]
 
 

@@ -20,7 +20,7 @@ from tests.flows.crash.server import Server, until
 pytestmark = pytest.mark.slow
 
 PATH = instance_path("i")
-LEASE = "3"
+LEASE = "6"
 
 
 class Fleet:
