@@ -58,6 +58,7 @@ from osbkit.store.protocol import Store
 from osbkit.store.rows import now
 from osbkit.store.server import ServerStore
 from osbkit.store.sqlite import SqliteStore
+from osbkit.tasks import end
 from osbkit.telemetry import log, trouble
 
 GC_THRESHOLD = (5_000, 100, 100)
@@ -409,7 +410,7 @@ class Broker:
             self._waits = None
             stopping.set()
             if self._running is None:
-                late.cancel()
+                await end(late)
             with contextlib.suppress(asyncio.CancelledError):
                 await late
 

@@ -17,7 +17,7 @@ ROOMS = (
     ("backends", "store"),
     ("catalog",),
     ("domain",),
-    ("errors", "telemetry", "settings", "version"),
+    ("errors", "tasks", "telemetry", "settings", "version"),
 )
 DEPTH = {room: depth for depth, rooms in enumerate(ROOMS) for room in rooms}
 ROOT = "broker"

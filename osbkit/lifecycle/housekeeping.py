@@ -34,6 +34,7 @@ from osbkit.store import (
 )
 from osbkit.store.bindings import Expired
 from osbkit.store.rows import now
+from osbkit.tasks import end
 from osbkit.telemetry import log, trouble
 
 TICK = 5.0
@@ -79,8 +80,7 @@ class Housekeeping:
         """Break off, and let another process begin."""
         if self._task is None:
             return
-        self._task.cancel()
-        await asyncio.wait({self._task})
+        await end(self._task)
         self._task = None
         if not self._house.store.alone:
             try:

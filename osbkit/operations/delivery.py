@@ -13,11 +13,11 @@ can run at a time. Units: seconds.
 """
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from osbkit.store.jobs import ARGUMENT, QUEUE, TASK
+from osbkit.tasks import end
 from osbkit.telemetry import log, trouble
 
 POLLING = 0.1
@@ -57,11 +57,7 @@ class Delivery:
 
     async def close(self) -> None:
         """Fetch no more. What was fetched and is not done is brought to others."""
-        if self._task is None:
-            return
-        self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
+        await end(self._task, again=CONNECT)
         self._task = None
 
     async def _run(self) -> None:

@@ -36,6 +36,7 @@ from osbkit.store.statements import count_core
 from osbkit.store.together import Job, Lanes
 from osbkit.store.transactions import Again, connect, give_back, judged, transact
 from osbkit.store.writer import AWAY, FULL, Unit
+from osbkit.tasks import end
 from osbkit.telemetry import log, trouble
 
 T = TypeVar("T")
@@ -145,10 +146,8 @@ class ServerStore:
     async def close(self) -> None:
         """Finish what is being written and close every connection."""
         self.closing = True
-        if self._clock is not None:
-            self._clock.cancel()
-            await asyncio.wait({self._clock})
-            self._clock = None
+        await end(self._clock)
+        self._clock = None
         while self._jobs:
             await asyncio.wait(self._jobs)
         while self._tasks:
