@@ -5,6 +5,7 @@ answers with is looked at in the sections of the verbs.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 
 from osbkit.conformance import wants
 from osbkit.conformance.catalog import Plan
@@ -12,7 +13,7 @@ from osbkit.conformance.exchange import Exchange
 from osbkit.conformance.expecting import expect, expect_none, skip
 from osbkit.conformance.facts import Way, at_once
 from osbkit.conformance.registry import check, every_answer
-from osbkit.conformance.removal import can_be_fetched, expect_gone
+from osbkit.conformance.removal import can_be_fetched, expect_gone, expect_there
 from osbkit.conformance.resources import Binding, Flag, Instance
 from osbkit.conformance.session import CHANGES
 from osbkit.conformance.target import Target
@@ -82,29 +83,25 @@ def no_202_without_the_flag(seen: Exchange) -> None:
 @check("ASYNC-11", advice="Judge the flag before anything is recorded or done.")
 async def async_required_changes_nothing(target: Target) -> None:
     """After AsyncRequired an instance is not made, not changed and not removed."""
-    plan = target.plan(wants.async_only)
-    instance = target.instance(plan)
-    _required(await instance.provision(flag=None))
-    await expect_gone(instance)
-    kept = await target.provisioned(plan)
-    if plan.facts.update.async_only:
-        change = plan.facts.update_change
-        await _unchanged(kept, lambda: kept.update(flag=None, **change))
-    if plan.facts.deprovision.async_only:
-        await _unchanged(kept, lambda: kept.delete(flag=None))
+    for plan in _refusing(target, "provision", "update", "deprovision"):
+        instance = target.instance(plan)
+        if (await _at_once(instance, instance.provision)).rejected:
+            await expect_gone(instance)
+        kept = await target.provisioned(plan)
+        if change := plan.facts.update_change:
+            await _unchanged(kept, partial(kept.update, **change))
+        await _unremoved(kept)
 
 
 @check("ASYNC-11", advice="Judge the flag before anything is recorded or done.")
 async def async_required_binds_nothing(target: Target) -> None:
     """After AsyncRequired a binding is not made and not removed."""
-    plan = target.plan(wants.bind_async_only)
-    instance = await target.provisioned(plan)
-    binding = instance.binding()
-    _required(await binding.bind(flag=None))
-    await expect_gone(binding)
-    if plan.facts.unbind.async_only:
-        kept = await instance.bound()
-        await _unchanged(kept, lambda: kept.delete(flag=None))
+    for plan in _refusing(target, "bind", "unbind"):
+        instance = await target.provisioned(plan)
+        binding = instance.binding()
+        if (await _at_once(binding, binding.bind)).rejected:
+            await expect_gone(binding)
+        await _unremoved(await instance.bound())
 
 
 @every_answer(
@@ -191,18 +188,56 @@ async def _with_both(
         )
 
 
-def _required(answer: Exchange) -> None:
-    if not answer.rejected:
-        skip("A request without accepts_incomplete was not refused this time.")
+def _refusing(target: Target, *verbs: str) -> list[Plan]:
+    """For each verb a plan on which it was refused without the flag.
+
+    What came of the request with the flag does not count: it may have found done what
+    was refused.
+
+    Raises:
+        Skip: there is none.
+    """
+    needed = [wants.usable, *([wants.binds] if "bind" in verbs else [])]
+    found: list[Plan] = []
+    for verb in verbs:
+        refuses = Want(
+            "that does anything asynchronously only",
+            lambda plan, verb=verb: _refused(ways(plan)[verb]),  # type: ignore[misc]
+        )
+        found += target.plans(*needed, refuses)[:1]
+    return [*dict.fromkeys(found)] or [target.plan(*needed, refuses)]
+
+
+def _refused(way: Way) -> bool:
+    answer = way.without_flag
+    said = answer is not None and answer.error == "AsyncRequired"
+    return said or way.async_only
+
+
+async def _at_once(
+    one: Instance | Binding, ask: Callable[..., Awaitable[Exchange]]
+) -> Exchange:
+    """The answer without the flag; if it was taken, it has ended."""
+    answer = await ask(flag=None)
+    await one.ended(answer)
+    return answer
+
+
+async def _unremoved(one: Instance | Binding) -> None:
+    """A refusal to remove it leaves it there."""
+    refused = await _unchanged(one, one.delete)
+    if refused.rejected:
+        await expect_there(one, f"{refused.verb} was refused, and yet it is gone")
 
 
 async def _unchanged(
-    one: Instance | Binding, ask: Callable[[], Awaitable[Exchange]]
-) -> None:
+    one: Instance | Binding, ask: Callable[..., Awaitable[Exchange]]
+) -> Exchange:
     """A refusal leaves it as it was: a fetch tells the same, and nothing runs."""
     before = await one.fetch() if can_be_fetched(one) else None
-    refused = await ask()
-    _required(refused)
+    refused = await _at_once(one, ask)
+    if not refused.rejected:
+        return refused
     if before is not None and before.good:
         after = await one.fetch()
         expect(
@@ -218,6 +253,7 @@ async def _unchanged(
         refused,
         poll,
     )
+    return refused
 
 
 def _seen(fetched: Exchange) -> list[object]:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from tests.kit.matrix import Mutant, Turn, answers, fields, instead, refuses
-from tests.kit.narrow import Verb, has_plan, plan_id
+from tests.kit.narrow import Verb, has_plan, plan_id, thing_of
 from tests.kit.reference import Answer, Asked, ReferenceBroker, Refusal
 
 
@@ -48,6 +48,19 @@ def takes_its_time(broker: ReferenceBroker, asked: Asked, usual: Verb) -> Answer
     if answer.status == 200 and silent and has_plan(broker, asked, "needs-app"):
         answer.status = 202
     return answer
+
+
+def removes_what_it_refuses(
+    broker: ReferenceBroker, asked: Asked, usual: Verb
+) -> Answer:
+    """AsyncRequired comes when the thing is gone."""
+    try:
+        return usual(asked)
+    except Refusal as refusal:
+        thing = thing_of(broker, asked)
+        if thing is not None and refusal.answer.body.get("error") == "AsyncRequired":
+            thing.state = "gone"
+        raise
 
 
 AUTO, LAST = plan_id("auto"), plan_id("more", "plain")
@@ -110,6 +123,18 @@ MUTANTS = [
             "update": ("async_required_changes_nothing",),
             "deprovision": ("async_required_changes_nothing",),
             "bind": ("async_required_binds_nothing",),
+            "unbind": ("async_required_binds_nothing",),
+        }.items()
+    ),
+    *(
+        Mutant(
+            f"async_required_{verb}s",
+            f"AsyncRequired comes when the {verb} is done.",
+            fails=fails,
+            change=instead(verb, removes_what_it_refuses),
+        )
+        for verb, fails in {
+            "deprovision": ("async_required_changes_nothing",),
             "unbind": ("async_required_binds_nothing",),
         }.items()
     ),
