@@ -7,7 +7,9 @@ Units: seconds.
 """
 
 import asyncio
-from typing import TypeVar
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, TypeVar
 
 from osbkit.conformance.exchange import Exchange
 from osbkit.conformance.expecting import expect, expect_status, skip
@@ -68,6 +70,70 @@ async def expect_needed(one: Instance | Binding, name: str) -> None:
     answer = await one.delete(**{name: OMIT})
     expect_status(answer, 400)
     await expect_there(one, "refused, and yet gone")
+
+
+# --- what a refusal leaves ------------------------------------------------------------
+
+
+async def settled(
+    one: Instance | Binding, asked: Coroutine[Any, Any, Exchange]
+) -> Exchange:
+    """The answer to a request about it; if it was taken, it has ended."""
+    answer = await asked
+    await one.ended(answer)
+    return answer
+
+
+async def unchanged(
+    one: Instance | Binding, ask: Callable[[], Coroutine[Any, Any, Exchange]]
+) -> Exchange:
+    """The answer to a request that, if refused, has left it as it was.
+
+    A fetch tells the same as before, and nothing runs.
+
+    Raises:
+        Broken: something has changed, though the request was refused.
+    """
+    before = await one.fetch() if can_be_fetched(one) else None
+    refused = await settled(one, ask())
+    if not refused.rejected:
+        return refused
+    if before is not None and before.good:
+        after = await one.fetch()
+        expect(
+            _as_it_is(before) == _as_it_is(after),
+            f"{refused.verb} was refused, and yet a fetch tells something else",
+            refused,
+            after,
+        )
+    poll = await one.poll()
+    expect(
+        poll.state != "in progress",
+        f"{refused.verb} was refused, and yet something is in progress",
+        refused,
+        poll,
+    )
+    return refused
+
+
+async def expect_unremoved(one: Instance | Binding, **how: Any) -> Exchange:
+    """The answer to a DELETE that, if refused, has left it there.
+
+    Args:
+        how: the DELETE is sent.
+
+    Raises:
+        Broken: it was refused, and yet it is gone, or going.
+    """
+    refused = await unchanged(one, partial(one.delete, **how))
+    if refused.rejected:
+        await expect_there(one, f"{refused.verb} was refused, and yet it is gone")
+    return refused
+
+
+def _as_it_is(fetched: Exchange) -> list[object]:
+    """What an update or a removal would change."""
+    return [fetched.status, fetched.get("plan_id"), fetched.get("parameters")]
 
 
 # --- during its creation -------------------------------------------------------------

@@ -4,7 +4,7 @@ Spec: "Synchronous Operations", "Asynchronous Operations". Which status a single
 answers with is looked at in the sections of the verbs.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from functools import partial
 
 from osbkit.conformance import wants
@@ -13,8 +13,13 @@ from osbkit.conformance.exchange import Exchange
 from osbkit.conformance.expecting import expect, expect_none, skip
 from osbkit.conformance.facts import Way, at_once
 from osbkit.conformance.registry import check, every_answer
-from osbkit.conformance.removal import can_be_fetched, expect_gone, expect_there
-from osbkit.conformance.resources import Binding, Flag, Instance
+from osbkit.conformance.removal import (
+    expect_gone,
+    expect_unremoved,
+    settled,
+    unchanged,
+)
+from osbkit.conformance.resources import Flag
 from osbkit.conformance.session import CHANGES
 from osbkit.conformance.target import Target
 from osbkit.conformance.wants import Want
@@ -83,25 +88,27 @@ def no_202_without_the_flag(seen: Exchange) -> None:
 @check("ASYNC-11", advice="Judge the flag before anything is recorded or done.")
 async def async_required_changes_nothing(target: Target) -> None:
     """After AsyncRequired an instance is not made, not changed and not removed."""
-    for plan in _refusing(target, "provision", "update", "deprovision"):
+    for plan in _refusing(
+        target, wants.async_only, "provision", "update", "deprovision"
+    ):
         instance = target.instance(plan)
-        if (await _at_once(instance, instance.provision)).rejected:
+        if (await settled(instance, instance.provision(flag=None))).rejected:
             await expect_gone(instance)
         kept = await target.provisioned(plan)
         if change := plan.facts.update_change:
-            await _unchanged(kept, partial(kept.update, **change))
-        await _unremoved(kept)
+            await unchanged(kept, partial(kept.update, flag=None, **change))
+        await expect_unremoved(kept, flag=None)
 
 
 @check("ASYNC-11", advice="Judge the flag before anything is recorded or done.")
 async def async_required_binds_nothing(target: Target) -> None:
     """After AsyncRequired a binding is not made and not removed."""
-    for plan in _refusing(target, "bind", "unbind"):
+    for plan in _refusing(target, wants.bind_async_only, "bind", "unbind"):
         instance = await target.provisioned(plan)
         binding = instance.binding()
-        if (await _at_once(binding, binding.bind)).rejected:
+        if (await settled(binding, binding.bind(flag=None))).rejected:
             await expect_gone(binding)
-        await _unremoved(await instance.bound())
+        await expect_unremoved(await instance.bound(), flag=None)
 
 
 @every_answer(
@@ -188,7 +195,7 @@ async def _with_both(
         )
 
 
-def _refusing(target: Target, *verbs: str) -> list[Plan]:
+def _refusing(target: Target, otherwise: Want, *verbs: str) -> list[Plan]:
     """For each verb a plan on which it was refused without the flag.
 
     What came of the request with the flag does not count: it may have found done what
@@ -205,60 +212,13 @@ def _refusing(target: Target, *verbs: str) -> list[Plan]:
             lambda plan, verb=verb: _refused(ways(plan)[verb]),  # type: ignore[misc]
         )
         found += target.plans(*needed, refuses)[:1]
-    return [*dict.fromkeys(found)] or [target.plan(*needed, refuses)]
+    return [*dict.fromkeys(found)] or [target.plan(otherwise)]
 
 
 def _refused(way: Way) -> bool:
     answer = way.without_flag
     said = answer is not None and answer.error == "AsyncRequired"
     return said or way.async_only
-
-
-async def _at_once(
-    one: Instance | Binding, ask: Callable[..., Awaitable[Exchange]]
-) -> Exchange:
-    """The answer without the flag; if it was taken, it has ended."""
-    answer = await ask(flag=None)
-    await one.ended(answer)
-    return answer
-
-
-async def _unremoved(one: Instance | Binding) -> None:
-    """A refusal to remove it leaves it there."""
-    refused = await _unchanged(one, one.delete)
-    if refused.rejected:
-        await expect_there(one, f"{refused.verb} was refused, and yet it is gone")
-
-
-async def _unchanged(
-    one: Instance | Binding, ask: Callable[..., Awaitable[Exchange]]
-) -> Exchange:
-    """A refusal leaves it as it was: a fetch tells the same, and nothing runs."""
-    before = await one.fetch() if can_be_fetched(one) else None
-    refused = await _at_once(one, ask)
-    if not refused.rejected:
-        return refused
-    if before is not None and before.good:
-        after = await one.fetch()
-        expect(
-            _seen(before) == _seen(after),
-            f"{refused.verb} was refused, and yet a fetch tells something else",
-            refused,
-            after,
-        )
-    poll = await one.poll()
-    expect(
-        poll.state != "in progress",
-        f"{refused.verb} was refused, and yet something is in progress",
-        refused,
-        poll,
-    )
-    return refused
-
-
-def _seen(fetched: Exchange) -> list[object]:
-    """What an update or a removal would change."""
-    return [fetched.status, fetched.get("plan_id"), fetched.get("parameters")]
 
 
 def _said(answer: Exchange) -> str:

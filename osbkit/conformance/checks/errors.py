@@ -3,9 +3,11 @@
 import re
 import uuid
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from osbkit.conformance import wants
+from osbkit.conformance.catalog import Plan
 from osbkit.conformance.checks.updating import to_be_updated
 from osbkit.conformance.exchange import Exchange, Verb
 from osbkit.conformance.expecting import (
@@ -16,7 +18,14 @@ from osbkit.conformance.expecting import (
     skip,
 )
 from osbkit.conformance.registry import check, every_answer
+from osbkit.conformance.removal import (
+    expect_gone,
+    expect_unremoved,
+    settled,
+    unchanged,
+)
 from osbkit.conformance.resources import Binding, Instance
+from osbkit.conformance.sending import VERSION
 from osbkit.conformance.target import Target
 
 CHANGES: frozenset[Verb] = frozenset(
@@ -242,6 +251,65 @@ async def rejected_patch_leaves_the_instance(target: Target) -> None:
     before = await _repeat(instance)
     change = {**instance.plan.facts.update_change, "plan_id": str(uuid.uuid4())}
     await _leaves(instance, await instance.update(**change), before)
+
+
+OTHER_VERSIONS = ("1.0", "abc", None)  # None leaves the header out
+
+
+@check("ERR-12", advice="Look at the version header before anything is done.")
+async def version_refusals_make_nothing(target: Target) -> None:
+    """A PUT that was rejected for its version header has made nothing."""
+    plan = _versatile(target)
+    instance = await target.provisioned(plan)
+    refused = 0
+    for version in OTHER_VERSIONS:
+        made: list[Instance | Binding] = [target.instance(plan)]
+        made += [instance.binding()] if plan.facts.bind.succeeded else []
+        for one in made:
+            answer = await settled(one, one.put(headers={VERSION: version}))
+            if answer.rejected:
+                refused += 1
+                await expect_gone(one)
+    _some(refused)
+
+
+@check("ERR-12", advice="Look at the version header before anything is done.")
+async def version_refusals_change_nothing(target: Target) -> None:
+    """A PATCH or DELETE that was rejected for its version header has changed
+    nothing."""
+    plan = _versatile(target)
+    refused = 0
+    for version in OTHER_VERSIONS:
+        headers = {VERSION: version}
+        kept, answers = await target.provisioned(plan), []
+        if plan.facts.bind.succeeded:
+            bound = await kept.bound()
+            answers.append(await expect_unremoved(bound, headers=headers))
+        if change := plan.facts.update_change:
+            patch = partial(kept.update, headers=headers, **change)
+            answers.append(await unchanged(kept, patch))
+        answers.append(await expect_unremoved(kept, headers=headers))
+        refused += sum(each.rejected for each in answers)
+    _some(refused)
+
+
+def _versatile(target: Target) -> Plan:
+    """The plan of which most can be tried, and of whose instances most is told."""
+    told = wants.Want(
+        "that can be fetched",
+        lambda plan: (
+            plan.offering.instances_retrievable and plan.offering.bindings_retrievable
+        ),
+    )
+    for more in ((wants.binds, wants.updates, told), (wants.binds, told), (told,)):
+        if target.plans(wants.usable, *more):
+            return target.plan(wants.usable, *more)
+    return target.plan(wants.usable)
+
+
+def _some(refused: int) -> None:
+    if not refused:
+        skip("The broker refuses no version.")
 
 
 # --- the content type of answers -----------------------------------------------------

@@ -12,6 +12,7 @@ import uuid
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from ipaddress import ip_address
 from typing import Any
 
@@ -27,6 +28,7 @@ from osbkit.conformance.expecting import (
     skip,
 )
 from osbkit.conformance.registry import check, every_answer
+from osbkit.conformance.removal import unchanged
 from osbkit.conformance.resources import Binding, Instance
 from osbkit.conformance.sending import IDENTITY, NOTHING, REQUEST_ID, VERSION, basic
 from osbkit.conformance.target import OMIT, Target
@@ -640,6 +642,21 @@ def wrong_credentials(target: Target) -> dict[str, str]:
     return {what: each for what, each in values.items() if each != given.header}
 
 
+@check("AUTH-03", advice="Compare the credential on this endpoint as on the others.")
+async def every_endpoint_compares_credentials(target: Target) -> None:
+    """With a wrong credential each of the ten endpoints is answered 401."""
+    authenticated(target)
+    instance = await target.provisioned(fullest(target))
+    binding = None
+    if instance.plan.facts.bind.succeeded:
+        binding = await instance.bound()
+    given = target.session.connection.credentials
+    what = "a wrong token" if given.token else "a wrong password"
+    wrong = {"Authorization": wrong_credentials(target)[what]}
+    async for route, answer in routes(instance, binding, headers=wrong):
+        expect_status(answer, 401, said=f"{route} with {what}")
+
+
 @check("AUTH-03", advice="Answer 401 Unauthorized, no other status.")
 async def wrong_credentials_are_401(target: Target) -> None:
     """Wrong, foreign and malformed credentials are answered 401."""
@@ -669,6 +686,17 @@ async def nobody_makes_anything(target: Target) -> None:
         refused(await binding.bind(headers=NOBODY))
         answer = await binding.delete()
         expect(not answer.good, "a PUT that was refused made a binding", answer)
+
+
+@check("AUTH-06", advice="Authenticate before anything else is done.")
+async def nobody_changes_anything(target: Target) -> None:
+    """A PATCH without credentials has changed nothing."""
+    authenticated(target)
+    plan = target.plan(wants.usable, wants.retrievable, wants.updates)
+    instance = await target.provisioned(plan)
+    change = plan.facts.update_change
+    patch = partial(instance.update, headers=NOBODY, **change)
+    refused(await unchanged(instance, patch))
 
 
 @check("AUTH-06", advice="Authenticate before anything else is done.")

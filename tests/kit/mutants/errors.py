@@ -13,6 +13,7 @@ from tests.kit.matrix import (
     refuses,
     status,
 )
+from tests.kit.mutants.general import does_what_it_refuses
 from tests.kit.reference import Answer, Asked, ReferenceBroker, Refusal, Thing
 
 Verb = Callable[[Asked], Answer]
@@ -212,6 +213,21 @@ MUTANTS = [
         "A PATCH is rejected, and written.",
         fails=("rejected_patch_leaves_the_instance",),
         change=instead("update", a_bad_patch_spoils),
+    ),
+    *(
+        Mutant(
+            f"version_after_{kind.lower().replace(' ', '_')}",
+            f"The version header is looked at when the {kind} is done.",
+            fails=(fails,),
+            change=does_what_it_refuses(kind, "check_version"),
+        )
+        for kind, fails in {
+            "PUT instance": "version_refusals_make_nothing",
+            "PUT binding": "version_refusals_make_nothing",
+            "PATCH instance": "version_refusals_change_nothing",
+            "DELETE binding": "version_refusals_change_nothing",
+            "DELETE instance": "version_refusals_change_nothing",
+        }.items()
     ),
     Mutant(
         "errors_are_plain_text",

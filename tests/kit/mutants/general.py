@@ -56,18 +56,27 @@ def authenticates(unless: Callable[[Asked], bool]) -> Change:
     return change
 
 
-def does_what_it_refuses(method: str) -> Change:
-    """A request without credentials is answered 401 after it was done."""
+def with_any_credential(kind: str) -> Callable[[Asked], bool]:
+    """Whether a request of a kind has a credential, be it wrong."""
+    return lambda asked: asked.kind == kind and "authorization" in asked.headers
+
+
+def does_what_it_refuses(method: str, gate: str = "authenticate") -> Change:
+    """A request is refused at a gate after it was done.
+
+    Args:
+        gate: the broker's method that refuses.
+    """
 
     def change(broker: ReferenceBroker) -> None:
-        routed, authenticate = broker.routed, broker.authenticate
+        routed, guard = broker.routed, getattr(broker, gate)
 
         async def late(asked: Asked) -> Answer:
             try:
-                authenticate(asked)
+                guard(asked)
             except Refusal:
-                if asked.method == method:
-                    broker.authenticate = lambda asked: None  # type: ignore[method-assign]
+                if method in {asked.method, asked.kind}:
+                    setattr(broker, gate, lambda asked: None)
                     await done(asked)
                 raise
             return await routed(asked)
@@ -78,7 +87,7 @@ def does_what_it_refuses(method: str) -> Change:
             except Refusal:
                 pass
             finally:
-                broker.authenticate = authenticate  # type: ignore[method-assign]
+                setattr(broker, gate, guard)
 
         broker.routed = late  # type: ignore[method-assign]
 
@@ -351,6 +360,31 @@ MUTANTS = [
         "A PUT without credentials is done before it is refused.",
         fails=("nobody_makes_anything",),
         change=does_what_it_refuses("PUT"),
+    ),
+    Mutant(
+        "changes_before_401",
+        "A PATCH without credentials is done before it is refused.",
+        fails=("nobody_changes_anything",),
+        change=does_what_it_refuses("PATCH"),
+    ),
+    *(
+        Mutant(
+            f"takes_any_password_for_{kind.lower().replace(' ', '_')}",
+            f"{kind} needs a credential, and any will do.",
+            fails=("every_endpoint_compares_credentials",),
+            change=authenticates(unless=with_any_credential(kind)),
+        )
+        for kind in (
+            "GET instance",
+            "GET instance poll",
+            "GET binding",
+            "GET binding poll",
+            "PATCH instance",
+            "PUT binding",
+            "DELETE binding",
+            "PUT instance",
+            "DELETE instance",
+        )
     ),
     Mutant(
         "removes_before_401",
