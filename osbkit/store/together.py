@@ -4,9 +4,10 @@
                                              │ anything before the COMMIT
                                              └─► ROLLBACK, and each runs by itself
 
-A lane is one transaction at a time. What is asked for while every lane is busy is the
-next batch. Nobody is told before the COMMIT, refusals included: they may rest on what
-a neighbour in the batch wrote.
+A lane is one transaction at a time. What is asked for meanwhile is the next batch: one
+lane makes the largest batches, and those cost least. Another is taken only when a batch
+takes so long that it must be waiting for something. Nobody is told before the COMMIT,
+refusals included: they may rest on what a neighbour in the batch wrote.
 
 A unit that raises before it has written is told so with the others. Whatever else
 happens before the COMMIT (a unit raised after it had written, a deadlock, a lock that
@@ -36,6 +37,9 @@ from osbkit.telemetry import log, trouble
 
 BATCH = 64
 """Units at most in one transaction."""
+
+SLOW = 0.05
+"""Seconds that a job waits for a lane before it is given another."""
 
 Unit = Callable[[sa.Connection], Any]
 Outcome = tuple[Any, Exception | None]
@@ -87,17 +91,32 @@ class Lanes:
     def take(self, job: Job) -> None:
         """Run a job with the next batch."""
         self._pending.append(job)
-        if self._free and len(self._pending) == 1:
+        if len(self._pending) > 1:
+            return
+        if self._tasks:
+            self._watch(job)
+        else:
             asyncio.get_running_loop().call_soon(self._begin)
 
+    def _watch(self, job: Job) -> None:
+        asyncio.get_running_loop().call_later(SLOW, self._late, job)
+
+    def _late(self, job: Job) -> None:
+        """What waits since then needs a lane of its own."""
+        if self._pending and self._pending[0] is job:
+            self._begin()
+
     def _begin(self) -> None:
-        """Fill the lanes that are free with what one round of the loop asked for."""
-        while self._free and self._pending:
-            self._free -= 1
-            batch, self._pending = self._pending[:BATCH], self._pending[BATCH:]
-            task = asyncio.create_task(self._run(batch))
-            self._tasks.add(task)
-            task.add_done_callback(self._over)
+        """Run what waits, if a lane is free."""
+        if not self._free or not self._pending:
+            return
+        self._free -= 1
+        batch, self._pending = self._pending[:BATCH], self._pending[BATCH:]
+        task = asyncio.create_task(self._run(batch))
+        self._tasks.add(task)
+        task.add_done_callback(self._over)
+        if self._pending:
+            self._watch(self._pending[0])
 
     def _over(self, task: "asyncio.Task[None]") -> None:
         self._tasks.discard(task)

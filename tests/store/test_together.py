@@ -119,6 +119,23 @@ async def test_more_than_one_batch_takes_are_several(store):
     assert len(await ids_in(store)) == count
 
 
+async def test_batch_that_takes_long_is_passed_by_another(url, monkeypatch):
+    """One lane makes the largest batches; the second is for when it is stuck."""
+    monkeypatch.setattr(module, "LANES", 2)
+    gate = asyncio.Event()
+
+    async with opened(url) as store:
+        stuck = asyncio.ensure_future(
+            store.write(lambda db: sa.util.await_only(gate.wait()))
+        )
+        await asyncio.sleep(0.01)
+
+        assert await asyncio.gather(*(store.write(adding(one)) for one in (1, 2)))
+        assert not stuck.done()
+        gate.set()
+        await stuck
+
+
 async def test_unit_sees_what_its_neighbour_has_written(store):
     found = await asked_together(store, adding(1), adding(1))
 
