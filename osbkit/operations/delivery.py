@@ -86,6 +86,7 @@ class Delivery:
         import procrastinate
 
         connector = procrastinate.PsycopgConnector(
+            pool_factory=quick_pool,
             conninfo=self._dsn,
             kwargs={"connect_timeout": int(CONNECT), "application_name": "osbkit"},
             min_size=1,
@@ -99,3 +100,15 @@ class Delivery:
 
         app.task(name=TASK)(execute)
         return app
+
+
+def quick_pool(**how: Any) -> Any:
+    """A pool for single statements: no transaction around each, and no question
+    beforehand whether the connection lives. One that does not is an interruption like
+    any other."""
+    from psycopg_pool import AsyncConnectionPool
+
+    async def alone(connection: Any) -> None:
+        await connection.set_autocommit(True)
+
+    return AsyncConnectionPool(**how | {"check": None, "configure": alone})
