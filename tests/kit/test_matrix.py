@@ -73,6 +73,7 @@ def test_a_broker_wrong_in_one_way_is_failed_by_the_checks_about_it(
     bad = examined[mutant.name].result()
 
     assert set(bad) == set(mutant.fails), bad
+    assert {each.partition(":")[0] for each in bad.values()} <= {Outcome.FAILED}, bad
 
 
 def test_every_must_check_is_the_only_one_that_fails_some_mutant():

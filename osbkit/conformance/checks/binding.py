@@ -461,6 +461,10 @@ async def refused_binding_leaves_nothing(target: Target) -> None:
     wrong: list[Json] = [{"plan_id": OMIT}, {"plan_id": str(uuid.uuid4())}]
     wrong += [{"parameters": each.value} for each in samples.invalid[:1]]
     await expect_nothing_made(instance.binding, wrong)
+    for needing in target.plans(wants.needs_app, wants.binds)[:1]:
+        bound = (await target.provisioned(needing)).binding
+        with suppress(Skip):
+            await expect_nothing_made(bound, [without_app(target, needing)])
 
 
 # --- what must be taken --------------------------------------------------------------

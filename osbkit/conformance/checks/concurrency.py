@@ -6,6 +6,7 @@ the sections of deprovisioning and unbinding; here are the other encounters.
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 
 from osbkit.conformance import wants
@@ -29,7 +30,7 @@ from osbkit.conformance.judging import (
     same_space,
 )
 from osbkit.conformance.registry import check, every_answer
-from osbkit.conformance.removal import can_be_fetched
+from osbkit.conformance.removal import can_be_fetched, expect_gone, expect_there
 from osbkit.conformance.resources import Binding, Instance
 from osbkit.conformance.target import Target
 from osbkit.conformance.wants import Want
@@ -104,6 +105,60 @@ async def refused_update_disturbs_no_update(target: Target) -> None:
     if not any(map(is_busy, refused)):
         skip("The broker refused nothing during an update.")
     await _expect_success(instance, running, *refused)
+
+
+@check("ERR-12", advice="Refuse for good: keep nothing that was refused for later.")
+async def what_was_refused_meanwhile_is_not_done_later(target: Target) -> None:
+    """What was refused with ConcurrencyError during an update is not done, neither at
+    once nor when the update has ended."""
+    instance, running, before = await _seen_and_updated(target)
+    refused: list[Exchange] = []
+    other: Json = {}
+    with suppress(Skip):
+        other = _other_update(target, instance.plan)
+        refused.append(await instance.update(**other))
+    binding = instance.binding()
+    if instance.plan.facts.bind.succeeded:
+        refused.append(await binding.bind())
+    await instance.ended(running)
+    for answer in filter(is_busy, refused):
+        if answer.verb == "bind":
+            await expect_gone(binding)
+        else:
+            await _expect_not_done(instance, before, other, answer)
+    instance, running, _ = await _seen_and_updated(target)
+    removal = await instance.delete()
+    await instance.ended(running)
+    if is_busy(removal):
+        await _expect_idle(instance, removal)
+        await expect_there(instance, "deprovision was refused, and yet done later")
+    elif not any(map(is_busy, refused)):
+        skip("The broker refused nothing during an update.")
+
+
+@check("UPD-03", advice=f"Do what was answered 202. {WAIT}")
+async def update_that_is_taken_meanwhile_is_done(target: Target) -> None:
+    """An update during another one is refused, or done when both have ended."""
+    instance, running, before = await _seen_and_updated(target)
+    other = _other_update(target, instance.plan)
+    answer = await instance.update(**other)
+    if not answer.good:
+        return
+    first, second = await instance.ended(running), await instance.ended(answer)
+    if not (first.succeeded and second.succeeded) or before is None:
+        return
+    seen = await instance.fetch()
+    told = _told(seen)
+    expect_none(
+        (
+            f"{name} is not what the second update said"
+            for name, value in _differences(instance, before, other).items()
+            if name in told and told[name] != value
+        ),
+        running,
+        answer,
+        seen,
+    )
 
 
 @check("CONC-09", advice="Lock one instance or binding, not more.")
@@ -265,6 +320,83 @@ async def _expect_one_made(
         any(each.good for each in answers),
         "none of the requests was accepted",
         *answers,
+    )
+
+
+async def _seen_and_updated(
+    target: Target,
+) -> tuple[Instance, Exchange, Exchange | None]:
+    """An instance, the 202 of its update, and what was fetched before it."""
+    plans = [
+        more
+        for more in ((wants.retrievable, wants.binds), (wants.retrievable,))
+        if target.plans(wants.update_202, *more)
+    ]
+    plan = target.plan(wants.update_202, *(plans[0] if plans else ()))
+    instance = await target.provisioned(plan)
+    before = await instance.fetch() if can_be_fetched(instance) else None
+    running = began(await instance.update(**plan.facts.update_change))
+    return instance, running, before
+
+
+def _told(fetched: Exchange) -> Json:
+    """The plan and each parameter of a fetched instance, as far as they are told."""
+    parameters = fetched.get("parameters")
+    found = {
+        f"the parameter {name}": value
+        for name, value in (parameters.items() if isinstance(parameters, dict) else ())
+    }
+    return found | ({"the plan": plan} if (plan := fetched.get("plan_id")) else {})
+
+
+def _differences(instance: Instance, before: Exchange, other: Json) -> Json:
+    """What another update would change after the one of the facts, by name."""
+    change = instance.plan.facts.update_change
+    usual = {
+        **(instance.sent.get("parameters") or {}),
+        **change.get("parameters", {}),
+    }
+    expected = _told(before)
+    expected |= {f"the parameter {name}": value for name, value in usual.items()}
+    expected["the plan"] = change.get("plan_id", instance.plan.id)
+    wanted = {
+        f"the parameter {name}": value
+        for name, value in other.get("parameters", {}).items()
+    }
+    wanted |= {"the plan": other["plan_id"]} if "plan_id" in other else {}
+    return {
+        name: value
+        for name, value in wanted.items()
+        if name not in expected or expected[name] != value
+    }
+
+
+async def _expect_not_done(
+    instance: Instance, before: Exchange | None, other: Json, refused: Exchange
+) -> None:
+    await _expect_idle(instance, refused)
+    if before is None:
+        return
+    seen = await instance.fetch()
+    told = _told(seen)
+    expect_none(
+        (
+            f"{name} is changed, though that was refused"
+            for name, value in _differences(instance, before, other).items()
+            if name in told and told[name] == value
+        ),
+        refused,
+        seen,
+    )
+
+
+async def _expect_idle(instance: Instance, refused: Exchange) -> None:
+    poll = await instance.poll()
+    expect(
+        poll.state != "in progress",
+        f"{refused.verb} was refused, and yet something goes on after the update",
+        refused,
+        poll,
     )
 
 

@@ -10,6 +10,7 @@ from osbkit.conformance.checks.binding import both_ways, differing
 from osbkit.conformance.checks.binding_kinds import tells_binding
 from osbkit.conformance.exchange import Exchange
 from osbkit.conformance.expecting import expect, expect_none, expect_status, skip
+from osbkit.conformance.facts import at_once
 from osbkit.conformance.judging import operation_of
 from osbkit.conformance.registry import check, every_answer
 from osbkit.conformance.target import Target
@@ -146,6 +147,30 @@ async def fetch_tells_what_the_answer_told(target: Target) -> None:
     expect_none(
         (f"{name} is told otherwise" for name in differing(answer, seen)), answer, seen
     )
+
+
+@check("BFETCH-06", since="2.14", advice="Look the binding up by its own id.")
+async def fetch_tells_of_the_binding_that_is_named(target: Target) -> None:
+    """The fetch of one of two bindings of an instance tells nothing of the other."""
+    plan = target.plan(wants.bind_sync, wants.bindings_retrievable)
+    instance = await target.provisioned(plan)
+    flag = None if at_once(plan.facts.bind.without_flag) else True
+    one, other = [await instance.bound(flag=flag) for _ in range(2)]
+    assert one.first is not None
+    assert other.first is not None
+    own = differing(one.first, other.first)
+    for binding, stranger in ((one, other), (other, one)):
+        seen = await binding.fetch()
+        assert stranger.first is not None
+        expect_none(
+            (
+                f"{name} is that of another binding"
+                for name in own
+                if name in seen.object and seen.get(name) == stranger.first.get(name)
+            ),
+            stranger.first,
+            seen,
+        )
 
 
 @every_answer(

@@ -317,6 +317,18 @@ def metadata(**changes: str) -> Change:
     return told_otherwise(edit)
 
 
+def _makes_what_requires_an_app(
+    broker: ReferenceBroker, asked: Asked, usual: Verb
+) -> Answer:
+    try:
+        return usual(asked)
+    except Refusal as refusal:
+        if refusal.answer.body.get("error") == "RequiresApp":
+            alters(asked, app_guid="some app")
+            usual(asked)
+        raise
+
+
 MUTANTS = [
     Mutant(
         "bound_is_200",
@@ -630,6 +642,12 @@ MUTANTS = [
         "A binding that was refused for its plan is there.",
         fails=("refused_binding_leaves_nothing",),
         change=instead("bind", _makes_before_it_looks),
+    ),
+    Mutant(
+        "requires_app_and_binds",
+        "A binding is refused with RequiresApp, and made all the same.",
+        fails=("refused_binding_leaves_nothing",),
+        change=instead("bind", _makes_what_requires_an_app),
     ),
     Mutant(
         "credentials_are_text",

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
 from tests.kit.matrix import Mutant, Turn, answers, fields, instead
 from tests.kit.narrow import Change, Verb, runs, thing_of
@@ -42,6 +43,64 @@ def halts(kind: str) -> Turn:
             raise
 
     return turn
+
+
+def does_it_later(later: Callable[[Thing, Asked], None]) -> Turn:
+    """What is refused during an update is done when that has succeeded."""
+
+    def turn(broker: ReferenceBroker, asked: Asked, usual: Verb) -> Answer:
+        try:
+            return usual(asked)
+        except Refusal as refusal:
+            if refusal.answer.body.get("error") == CODE and _runs(
+                broker, asked, "update"
+            ):
+                thing = broker.instances[asked.instance_id]
+                running = thing.operations[-1]
+                running.apply = partial(
+                    _both, running.apply, partial(later, thing, asked)
+                )
+            raise
+
+    return turn
+
+
+def _both(first: Callable[[], None], second: Callable[[], None]) -> None:
+    first()
+    second()
+
+
+def _change(thing: Thing, asked: Asked) -> None:
+    given = asked.body.get("parameters") or {}
+    held = thing.attributes["parameters"]
+    thing.attributes = {**thing.attributes, "parameters": {**held, **given}}
+
+
+def _remove(thing: Thing, asked: Asked) -> None:
+    thing.state = "gone"
+
+
+def binds_all_the_same(broker: ReferenceBroker, asked: Asked, usual: Verb) -> Answer:
+    try:
+        return usual(asked)
+    except Refusal as refusal:
+        if refusal.answer.body.get("error") == CODE and _runs(broker, asked, "update"):
+            thing = broker.instances[asked.instance_id]
+            running = thing.operations.pop()
+            usual(asked)
+            thing.operations.append(running)
+        raise
+
+
+def joins_the_running_one(broker: ReferenceBroker, asked: Asked, usual: Verb) -> Answer:
+    try:
+        return usual(asked)
+    except Refusal as refusal:
+        busy = refusal.answer.body.get("error") == CODE
+        if not (busy and asked.flag and _runs(broker, asked, "update")):
+            raise
+        running = broker.instances[asked.instance_id].operations[-1]
+        return Answer(202, {"operation": running.token})
 
 
 def locks_the_space(broker: ReferenceBroker, asked: Asked, usual: Verb) -> Answer:
@@ -194,6 +253,27 @@ MUTANTS = [
         "An update that is refused ends the one that is running.",
         fails=("refused_update_disturbs_no_update",),
         change=instead("update", halts("update")),
+    ),
+    *(
+        Mutant(
+            f"busy_{verb}_is_queued",
+            f"A {verb} is refused during an update, and done when that has ended.",
+            fails=("what_was_refused_meanwhile_is_not_done_later",),
+            change=instead(verb, does_it_later(later)),
+        )
+        for verb, later in {"update": _change, "deprovision": _remove}.items()
+    ),
+    Mutant(
+        "busy_bind_is_made",
+        "A binding is refused during an update, and made all the same.",
+        fails=("what_was_refused_meanwhile_is_not_done_later",),
+        change=instead("bind", binds_all_the_same),
+    ),
+    Mutant(
+        "other_update_joins_the_running_one",
+        "Another update during an update is answered 202, and forgotten.",
+        fails=("update_that_is_taken_meanwhile_is_done",),
+        change=instead("update", joins_the_running_one),
     ),
     *(
         Mutant(

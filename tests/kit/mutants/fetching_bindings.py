@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Callable
 
-from tests.kit.matrix import Mutant, instead, tells
+from tests.kit.matrix import Mutant, Turn, instead, tells
 from tests.kit.mutants.binding_kinds import told_otherwise
 from tests.kit.reference import Answer, Asked, Json, ReferenceBroker, Refusal, Thing
 
@@ -35,6 +35,19 @@ def _is_of_large_plan(broker: ReferenceBroker, asked: Asked) -> bool:
     held = instance.attributes
     _, plan = broker.plan_of(held["service_id"], held["plan_id"])
     return bool(plan["name"] == "sync-large")
+
+
+def _tells_of(turn: int) -> Turn:
+    """Every binding of an instance is fetched as one of them."""
+
+    def told(broker: ReferenceBroker, asked: Asked, usual: Verb) -> Answer:
+        answer = usual(asked)
+        bindings = list(broker.instances[asked.instance_id].bindings.values())
+        there = [each for each in bindings if each.state == "ready"]
+        answer.body |= there[turn].body
+        return answer
+
+    return told
 
 
 def _too_early() -> Change:
@@ -229,6 +242,15 @@ MUTANTS = [
         "A fetch tells another password than the answer that made the binding.",
         fails=("fetch_tells_what_the_answer_told", "fetch_can_be_repeated"),
         change=_renews(begun=False),
+    ),
+    *(
+        Mutant(
+            f"fetch_tells_the_{which}_binding",
+            f"A fetch tells what the {which} binding of the instance is.",
+            fails=("fetch_tells_of_the_binding_that_is_named",),
+            change=instead("fetch_binding", _tells_of(turn)),
+        )
+        for which, turn in {"first": 0, "last": -1}.items()
     ),
     Mutant(
         "fetch_hides_the_password",
