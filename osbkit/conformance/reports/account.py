@@ -160,7 +160,10 @@ class Account:
             return f"Does not conform: of {ran} MUST checks {', '.join(bad)}."
         if not ran:
             return "Nothing that is a MUST was tried."
-        return f"Conforms: all {ran} MUST checks passed that could be tried."
+        untried = musts[Outcome.SKIPPED]
+        were = "was" if untried == 1 else "were"
+        rest = f"; {untried} {were} skipped" if untried else ""
+        return f"Conforms: all {ran} MUST checks passed that could be tried{rest}."
 
 
 WORDS: Mapping[Outcome, str] = {

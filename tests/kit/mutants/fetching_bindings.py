@@ -271,6 +271,7 @@ MUTANTS = [
             "fetch_can_be_repeated",
             "hints_change_no_fetch",
             "async_required_binds_nothing",
+            "version_refusals_change_nothing",
         ),
         change=_once(),
     ),

@@ -334,15 +334,21 @@ MUTANTS = [
         fails=(
             "strangers_see_no_catalog",
             "every_endpoint_authenticates",
+            "every_endpoint_compares_credentials",
             "wrong_credentials_are_401",
         ),
         change=authenticates(unless=lambda asked: asked.kind == "GET catalog"),
     ),
     Mutant(
         "public_polls",
-        "Polls of bindings need no credentials.",
+        "Polls of bindings need no credentials; wrong ones are refused.",
         fails=("every_endpoint_authenticates",),
-        change=authenticates(unless=lambda asked: asked.kind == "GET binding poll"),
+        change=authenticates(
+            unless=lambda asked: (
+                asked.kind == "GET binding poll"
+                and "authorization" not in asked.headers
+            )
+        ),
     ),
     Mutant(
         "foreign_schemes_are_403",
