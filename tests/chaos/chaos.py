@@ -36,7 +36,7 @@ from tests.chaos.scenes import Stage
 from tests.chaos.wire import Client, NoAnswer
 
 KEYS = "chaos:" + base64.b64encode(bytes(range(32))).decode()
-CALM = 90.0
+CALM = 180.0
 READY = 60.0
 CULPRITS = 6
 
