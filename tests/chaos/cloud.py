@@ -143,6 +143,8 @@ class Cloud:
             case "reserve":
                 self._numbers += 1
                 told["number"] = self._numbers
+            case "create" if there is not None:
+                pass  # what is there stays as it is
             case "create" | "grant":
                 self.things[name] = {
                     "name": name,
