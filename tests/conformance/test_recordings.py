@@ -118,7 +118,7 @@ async def test_a_put_that_outlives_the_delete_and_the_next_put_changes_nothing(
     offer: Offer,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """As it was recorded: sent first, and ended last."""
+    """Sent first; its call ends last. The broker answers it when the DELETE comes."""
     monkeypatch.setattr("osbkit.operations.halting.PATIENCE", 0)
     listing, delete, second, first = recording("service-catalog-timeout", offer)
     replay = Replay(broker, SERVICE_CATALOG, offer, queue)
