@@ -339,7 +339,7 @@ async def test_a_delete_that_cannot_see_what_it_halted_still_ends(
         failed = asyncio.Event()
 
         async def failing(unit: Any) -> Any:
-            if getattr(unit, "func", None) is operations.open_of:
+            if getattr(unit, "func", None) is operations.known_of:
                 failed.set()
                 scene.house.store.read = read
                 raise Unavailable("away")
