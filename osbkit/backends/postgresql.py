@@ -30,8 +30,9 @@ from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias
 
 from psycopg import AsyncConnection, errors
-from psycopg.conninfo import conninfo_to_dict
-from psycopg.sql import SQL, Composed, Identifier, Literal as Quoted
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.sql import SQL, Composed, Identifier
+from psycopg.sql import Literal as Quoted
 from pydantic import BaseModel, Field
 
 from osbkit.backends.contract import (
@@ -68,8 +69,8 @@ class PostgresServer:
             (password, certificates) libpq finds by its own means.
         host, port: what applications are told; where empty, those of the URL.
         sslmode: what applications are told.
-        connections: operations of this process that work on the server at once; each
-            has one session open.
+        connections: sessions that a process has open on it at once, and as many in
+            the databases that it made.
     """
 
     url: str = field(repr=False)
@@ -171,20 +172,22 @@ class PostgresBackend(ConvergingBackend[P, B], abc.ABC):
         server = self._server() if callable(self._server) else self._server
         try:
             said = conninfo_to_dict(server.url)
-        except errors.Error:
+            port = int(said.get("port") or 5432)
+        except (errors.Error, ValueError):
             raise SettingsInvalid(
-                "The URL of the PostgreSQL backend is none: write"
+                "The PostgreSQL backend needs the URL of one server:"
                 " postgresql://account:password@host:5432/postgres."
             ) from None
         self._url, self._sslmode = server.url, server.sslmode
         self._host = server.host or str(said.get("host") or "")
-        self._port = server.port or int(said.get("port") or 5432)
+        self._port = server.port or port
         if not self._host or self._host.startswith("/") or "," in self._host:
             raise SettingsInvalid(
                 "Applications need one host of the PostgreSQL server: give"
                 " PostgresServer(host=…, port=…)."
             )
         self._room = asyncio.Semaphore(server.connections)
+        self._inner_room = asyncio.Semaphore(server.connections)
 
     async def ping(self) -> None:
         """Raise if the server is away, too old, or the account lacks a right."""
@@ -200,17 +203,19 @@ class PostgresBackend(ConvergingBackend[P, B], abc.ABC):
     async def _session(self, database: str | None = None) -> AsyncIterator[Session]:
         """A session as the broker; in the database of its URL, or in another.
 
-        Never one inside another: then operations would wait for each other's room.
+        One of the first kind may hold one of the second, never the other way round:
+        then operations would wait for each other's room.
         """
-        where = {} if database is None else {"dbname": database}
+        said = (
+            self._url if database is None else make_conninfo(self._url, dbname=database)
+        )
         async with (
-            self._room,
+            self._room if database is None else self._inner_room,
             await AsyncConnection.connect(
-                self._url,
+                said,
                 autocommit=True,
                 connect_timeout=CONNECT,
                 application_name="osbkit",
-                **where,
             ) as db,
         ):
             yield db
@@ -273,7 +278,6 @@ class PostgresBackend(ConvergingBackend[P, B], abc.ABC):
                 if mark.get("of") == name and role != database
             ]
             roles = [*logins, *groups, database]
-            roles = [role for role in roles if role in await existing(db, roles)]
             await step(db, [no_login(role) for role in logins])
             if await has_database(db, database):
                 await db.execute(
@@ -282,7 +286,7 @@ class PostgresBackend(ConvergingBackend[P, B], abc.ABC):
                     )
                 )
             await cut(db, roles)
-        await self._drop(roles)
+            await self._drop(db, roles)
 
     # --- the binding ------------------------------------------------------------------
 
@@ -318,8 +322,10 @@ class PostgresBackend(ConvergingBackend[P, B], abc.ABC):
                     *made,
                     SQL("GRANT {} TO CURRENT_USER").format(role),
                     SQL("COMMENT ON ROLE {} IS {}").format(role, Quoted(mark)),
-                    *(SQL("GRANT {} TO {}").format(Identifier(group), role)
-                      for group in groups),
+                    *(
+                        SQL("GRANT {} TO {}").format(Identifier(group), role)
+                        for group in groups
+                    ),
                     SQL("ALTER ROLE {} IN DATABASE {} SET role TO {}").format(
                         role, Identifier(name), Identifier(groups[0])
                     ),
@@ -363,37 +369,27 @@ class PostgresBackend(ConvergingBackend[P, B], abc.ABC):
                 return
             await step(db, [no_login(login)])
             await cut(db, [login])
-        await self._drop([login], heir=on_server(instance_name))
+            await self._drop(db, [login], heir=on_server(instance_name))
 
-    async def _drop(self, roles: Sequence[str], heir: str | None = None) -> None:
+    async def _drop(
+        self, db: Session, roles: Sequence[str], heir: str | None = None
+    ) -> None:
         """Drop roles, after what hangs on them in any database.
 
         Mostly nothing does. But an application that says SET ROLE NONE makes things
         of its login's own, and one that could connect elsewhere has perhaps done so.
         """
-        if not roles:
-            return
-        async with self._session() as db:
-            hanging = await dependents(db, roles)
-        for database, role in hanging:
-            async with self._session(database) as db:
-                leaving = [SQL("DROP OWNED BY {}").format(Identifier(role))]
-                if heir == database:
-                    leaving.insert(
-                        0,
-                        SQL("REASSIGN OWNED BY {} TO {}").format(
-                            Identifier(role), Identifier(heir)
-                        ),
-                    )
-                await step(db, leaving)
-        async with self._session() as db:
-            await step(
-                db,
-                [
-                    SQL("DROP ROLE IF EXISTS {}").format(Identifier(role))
-                    for role in roles
-                ],
-            )
+        for database, role in await dependents(db, roles):
+            names = {"role": Identifier(role), "heir": Identifier(heir or "")}
+            leaving = ["DROP OWNED BY {role}"]
+            if database == heir:
+                leaving.insert(0, "REASSIGN OWNED BY {role} TO {heir}")
+            async with self._session(database) as inside:
+                await step(inside, [SQL(text).format(**names) for text in leaving])
+        await step(
+            db,
+            [SQL("DROP ROLE IF EXISTS {}").format(Identifier(role)) for role in roles],
+        )
 
     # --- what is there ----------------------------------------------------------------
 
@@ -435,8 +431,10 @@ class PostgresDatabases(PostgresBackend[NoParameters, DatabaseAccess]):
     ) -> Statements:
         names = {"owner": Identifier(name), "reader": Identifier(f"{name}_readonly")}
         # gone only if a tenant dropped it; then it stays gone
-        public = ["ALTER SCHEMA public OWNER TO {owner}",
-                  "GRANT USAGE ON SCHEMA public TO {reader}"]
+        public = [
+            "ALTER SCHEMA public OWNER TO {owner}",
+            "GRANT USAGE ON SCHEMA public TO {reader}",
+        ]
         future = "ALTER DEFAULT PRIVILEGES FOR ROLE {owner} GRANT"
         return [
             SQL(text).format(**names)
@@ -566,7 +564,7 @@ GRANT EXECUTE ON FUNCTION queue.receive(integer), queue.ack(bigint, uuid)
 where a tenant can see them and not change them."""
 
 
-# --- statements -------------------------------------------------------------------------
+# --- statements -----------------------------------------------------------------------
 
 
 def on_server(name: str) -> str:

@@ -3,8 +3,8 @@
 See `osbkit.testing.contract`, and docs/backends.md, "The contract suite".
 """
 
-from osbkit.testing.contract import BackendContract, Client
+from osbkit.testing.contract import BackendContract, Client, Roles
 from osbkit.testing.driving import RehearsedRun
 from osbkit.testing.wire import Wire
 
-__all__ = ["BackendContract", "Client", "RehearsedRun", "Wire"]
+__all__ = ["BackendContract", "Client", "RehearsedRun", "Roles", "Wire"]

@@ -17,7 +17,7 @@ from osbkit.backends.postgresql import (
     QueueLimits,
 )
 from osbkit.domain import Json
-from osbkit.testing import BackendContract
+from osbkit.testing import BackendContract, Roles
 from tests import servers
 
 ACCOUNT = "osbkit_service"
@@ -203,7 +203,7 @@ def everything(server: servers.DatabaseServer, name: str) -> object:
 
 class TestDatabases(OnPostgres):
     plan, larger_plan = "database", "database-large"
-    roles = {None: (), "readwrite": (), "readonly": ("put",)}
+    roles: ClassVar[Roles] = {None: [], "readwrite": [], "readonly": ["put"]}
     application = Tables
 
     def backend(self, host: str, port: int) -> PostgresDatabases:
@@ -218,12 +218,12 @@ class TestDatabases(OnPostgres):
 
 class TestQueues(OnPostgres):
     plan, larger_plan = "queue", "queue-large"
-    other_parameters = {"lease_seconds": 60}
-    roles = {
-        None: (),
-        "readwrite": (),
-        "producer": ("get",),
-        "consumer": ("put",),
+    other_parameters: ClassVar[Json] = {"lease_seconds": 60}
+    roles: ClassVar[Roles] = {
+        None: [],
+        "readwrite": [],
+        "producer": ["get"],
+        "consumer": ["put"],
     }
     application = Messages
     never = NEVER_OF_A_QUEUE
