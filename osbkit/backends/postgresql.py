@@ -55,6 +55,8 @@ OLDEST = 150000
 """The oldest server, as `server_version` counts: before 15 everybody may create in
 `public`, and it cannot be given away."""
 CONNECT = 10
+WAIT = "30s"
+"""For the lost call before, or any other lock; then it is passing trouble."""
 CUT = 5_000
 """Milliseconds that the server waits for a session that it was told to end."""
 
@@ -220,6 +222,22 @@ class PostgresBackend(ConvergingBackend[P, B], abc.ABC):
         ):
             yield db
 
+    @asynccontextmanager
+    async def _working(self, name: str) -> AsyncIterator[Session]:
+        """A session as the broker that has an instance for itself.
+
+        A server goes on with a statement whose caller has left. Its session keeps
+        the lock until then, so what takes the call back comes after it, and finds
+        what it made.
+        """
+        async with self._session() as db:
+            await db.execute(
+                "SELECT set_config('lock_timeout', %s, false),"
+                " pg_advisory_lock(hashtextextended(%s, 0))",
+                [WAIT, name],
+            )
+            yield db
+
     # --- the instance -----------------------------------------------------------------
 
     async def check(self, request: Any) -> None:
@@ -240,7 +258,7 @@ class PostgresBackend(ConvergingBackend[P, B], abc.ABC):
         name, limits = on_server(wanted.name), self._limits(wanted.plan)
         mark = self._mark(wanted.name, instance=wanted.instance_id)
         roles = [name, *(f"{name}_{right}" for right in self.rights)]
-        async with self._session() as db:
+        async with self._working(wanted.name) as db:
             there = await existing(db, roles)
             if len(there) < len(roles):
                 await step(db, self._roles(roles, there, mark))
@@ -271,7 +289,7 @@ class PostgresBackend(ConvergingBackend[P, B], abc.ABC):
         """Logins closed, database dropped over their heads, roles dropped."""
         database = on_server(name)
         groups = [f"{database}_{right}" for right in self.rights]
-        async with self._session() as db:
+        async with self._working(name) as db:
             logins = [
                 role
                 for role, mark in await marks(db)
@@ -301,7 +319,7 @@ class PostgresBackend(ConvergingBackend[P, B], abc.ABC):
             binding=request.binding_id,
             of=request.instance.name,
         )
-        async with self._session() as db:
+        async with self._working(request.instance.name) as db:
             if not await has_database(db, name):
                 raise Failed(
                     "The database of this instance is lost: delete the instance and"
@@ -364,7 +382,7 @@ class PostgresBackend(ConvergingBackend[P, B], abc.ABC):
     async def revoke(self, name: str, instance_name: str) -> None:
         """No login, sessions ended, what it owns given to the instance, dropped."""
         login = on_server(name)
-        async with self._session() as db:
+        async with self._working(instance_name) as db:
             if not await existing(db, [login]):
                 return
             await step(db, [no_login(login)])

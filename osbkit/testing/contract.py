@@ -152,12 +152,12 @@ class BackendContract(abc.ABC):
         """What no application may do, by name; asked of each role."""
         return {}
 
-    async def state(self, name: str, binding_names: Collection[str]) -> object:
+    async def state(self, name: str) -> object:
         """Everything that is there of an instance, in a form that compares.
 
-        Names may stand in it: they are replaced before it is compared. Leave out what
-        differs each time (moments, verifiers). By default nothing but what
-        `inventory` lists is compared.
+        Names may stand in it, bindings' too: they are replaced before it is
+        compared. Leave out what differs each time (moments, verifiers). By default
+        nothing but what `inventory` lists is compared.
         """
         return None
 
@@ -641,7 +641,7 @@ class BackendContract(abc.ABC):
             if one.name in (each.name, each.instance_name)
         ]
         names = [each.name for each in one.bindings]
-        text = repr((listed, await self.state(one.name, names)))
+        text = repr((listed, await self.state(one.name)))
         for number, name in enumerate([one.name, *names]):
             for spelling in self.spellings(name):
                 text = text.replace(spelling, f"<{number}>")

@@ -97,7 +97,7 @@ PAGES = [
     Page(path)
     for path in [
         *sorted(ROOT.glob("*.md")),
-        *sorted((ROOT / "docs").glob("*.md")),
+        *sorted((ROOT / "docs").rglob("*.md")),
         *sorted((ROOT / "examples").rglob("README.md")),
     ]
 ]

@@ -19,8 +19,10 @@ from osbkit.backends.postgresql import (
 from osbkit.domain import Json
 from osbkit.testing import BackendContract, Roles
 from tests import servers
+from tests.docs.pages import ROOT, Page
 
 ACCOUNT = "osbkit_service"
+PAGE = Page(ROOT / "docs" / "backends" / "postgresql.md")
 PASSWORD = secrets.token_urlsafe(18)
 
 
@@ -29,9 +31,8 @@ def prepared() -> servers.PostgresServer:
     """A server that only these tests use, and stop and start: prepared as
     docs/backends/postgresql.md says."""
     server = servers.PostgresServer()
-    server.sql(f"CREATE ROLE {ACCOUNT} LOGIN CREATEDB CREATEROLE PASSWORD '{PASSWORD}'")
-    server.sql("REVOKE CONNECT ON DATABASE postgres, template1 FROM PUBLIC")
-    server.sql(f"GRANT CONNECT ON DATABASE postgres TO {ACCOUNT}")
+    (statements,) = PAGE.blocks("sql")
+    server.sql(statements.replace("one of your own", PASSWORD))
     return server
 
 
@@ -159,7 +160,7 @@ class OnPostgres(BackendContract):
         self.server.stop()
         self.server.start()
 
-    async def state(self, name: str, binding_names: Collection[str]) -> object:
+    async def state(self, name: str) -> object:
         return everything(self.server, name.replace("-", "_"))
 
 

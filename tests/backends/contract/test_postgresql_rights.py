@@ -1,5 +1,6 @@
 """What only PostgreSQL gets wrong: what tenants own, limits, the broker's account."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -124,6 +125,44 @@ async def test_an_instance_is_removed_whose_tenants_left_things_elsewhere():
 
 def one_of(one: Instance) -> str:
     return one.name.replace("-", "_")
+
+
+async def test_what_a_lost_call_is_still_making_is_removed_as_well():
+    """Its caller has left, the server goes on; it ends after the roll-back began."""
+    async with databases() as drive:
+        one = drive.instance()
+        backend: Any = drive.backend
+        async with backend._working(one.name) as lost:
+            removal = asyncio.create_task(drive.deprovision(one))
+            await waiting(1)
+            await lost.execute(f"CREATE ROLE {one_of(one)}".encode())
+            await lost.execute(f"CREATE DATABASE {one_of(one)}".encode())
+        await removal
+
+    assert everything(prepared(), one_of(one)) == everything(prepared(), "osb_none")
+
+
+async def waiting(number: int) -> None:
+    """Until so many sessions wait for an advisory lock."""
+    query = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    async with (
+        asyncio.timeout(20),
+        await psycopg.AsyncConnection.connect(prepared().url("postgres")) as db,
+    ):
+        while (await rows(db, query))[0][0] < number:
+            await asyncio.sleep(0.01)
+
+
+async def test_an_upgrade_mends_what_differs_from_what_is_wanted():
+    server = prepared()
+    async with databases() as drive:
+        one = await drive.provision()
+        wanted = everything(server, one_of(one))
+        server.sql(f"ALTER DATABASE {one_of(one)} CONNECTION LIMIT 1")
+        server.sql(f"GRANT CONNECT ON DATABASE {one_of(one)} TO PUBLIC")
+        await drive.update(one, "database")
+
+        assert everything(server, one_of(one)) == wanted
 
 
 async def test_a_full_database_can_be_unbound_and_removed():
