@@ -67,7 +67,8 @@ class PostgresServer:
 
     Attributes:
         url: `postgresql://account:password@host:port/database`, the broker's own
-            account and any database that it may connect to. What the URL leaves out
+            account and a database that it may connect to, the same for every
+            process: there they wait for each other. What the URL leaves out
             (password, certificates) libpq finds by its own means.
         host, port: what applications are told; where empty, those of the URL.
         sslmode: what applications are told.
@@ -311,7 +312,6 @@ class PostgresBackend(ConvergingBackend[P, B], abc.ABC):
     async def grant(self, request: BindRequest[P, B], password: str) -> Bound:
         """A login with this password, in the groups of its role."""
         name, login = on_server(request.instance.name), on_server(request.name)
-        limits = self._limits(request.plan)
         groups = self._groups(name, request.parameters)
         mark = self._mark(
             request.name,
@@ -329,9 +329,6 @@ class PostgresBackend(ConvergingBackend[P, B], abc.ABC):
             verifier = db.pgconn.encrypt_password(
                 password.encode(), login.encode(), b"scram-sha-256"
             ).decode()
-            options = SQL("LOGIN PASSWORD {} CONNECTION LIMIT {}").format(
-                Quoted(verifier), Quoted(limits.connections)
-            )
             role = Identifier(login)
             made = [] if there else [SQL("CREATE ROLE {}").format(role)]
             await step(
@@ -347,7 +344,9 @@ class PostgresBackend(ConvergingBackend[P, B], abc.ABC):
                     SQL("ALTER ROLE {} IN DATABASE {} SET role TO {}").format(
                         role, Identifier(name), Identifier(groups[0])
                     ),
-                    SQL("ALTER ROLE {} {}").format(role, options),
+                    SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(
+                        role, Quoted(verifier)
+                    ),
                 ],
             )
         role_name = request.parameters.model_dump()["role"]
@@ -399,9 +398,10 @@ class PostgresBackend(ConvergingBackend[P, B], abc.ABC):
         """
         for database, role in await dependents(db, roles):
             names = {"role": Identifier(role), "heir": Identifier(heir or "")}
-            leaving = ["DROP OWNED BY {role}"]
+            leaving = ["SET statement_timeout TO 0"]
             if database == heir:
-                leaving.insert(0, "REASSIGN OWNED BY {role} TO {heir}")
+                leaving.append("REASSIGN OWNED BY {role} TO {heir}")
+            leaving.append("DROP OWNED BY {role}")
             async with self._session(database) as inside:
                 await step(inside, [SQL(text).format(**names) for text in leaving])
         await step(
