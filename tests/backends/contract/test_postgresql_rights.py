@@ -76,6 +76,36 @@ async def test_what_a_login_made_for_itself_stays_when_it_is_unbound():
     assert found == [(7,)]
 
 
+@pytest.mark.parametrize("database", ["postgres", "template1"])
+async def test_a_tenant_cannot_connect_to_what_is_nobody_s(database: str):
+    async with databases() as drive:
+        one = await drive.provision()
+        binding = await drive.bind(one)
+        uri = str(binding.credentials["uri"]).replace(one_of(one), database)
+        with pytest.raises(psycopg.OperationalError, match="permission denied"):
+            await psycopg.AsyncConnection.connect(uri)
+
+
+async def test_a_tenant_can_do_what_the_page_says_it_can_all_the_same():
+    async with queues() as drive:
+        one, other = await drive.provision(), await drive.provision()
+        binding = await drive.bind(one, {"role": "producer"})
+        async with await connected(binding) as db:
+            names = await rows(db, "SELECT datname FROM pg_database")
+            marks = await rows(
+                db, "SELECT shobj_description(oid, 'pg_authid') FROM pg_roles"
+            )
+            await db.execute("SET statement_timeout TO 0")
+            await db.execute("SET ROLE NONE")
+            await db.execute("ALTER ROLE SESSION_USER PASSWORD 'another'")
+            await db.execute("SELECT lo_create(0)")
+        with pytest.raises(psycopg.OperationalError, match="password"):
+            await connected(binding)
+
+    assert (one_of(other),) in names
+    assert any(other.id in str(mark) for (mark,) in marks)
+
+
 async def test_a_binding_changes_what_another_made():
     async with databases() as drive:
         one = await drive.provision()
