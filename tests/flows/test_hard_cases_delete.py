@@ -650,10 +650,10 @@ async def test_a_delete_leaves_the_clean_up_after_an_earlier_binding_to_itself(
     assert backend.left == set()
 
 
-async def test_a_binding_that_a_failed_delete_halted_can_be_made_again(
+async def delete_that_halts_a_bind_and_fails(
     broker: Served, backend: ScriptedBackend
 ) -> None:
-    """Its creation has failed: what it left is cleaned up, and nothing conflicts."""
+    """The bind has made its credential; the instance is still there afterwards."""
     await broker.put(plan=ASYNC, flag=True)
     await broker.quiet()
     hold = Hold()
@@ -663,6 +663,13 @@ async def test_a_binding_that_a_failed_delete_halted_can_be_made_again(
     backend.next("unbind", fail(Failed("The server is out of reach.")))
     await broker.delete(flag=True)
     await broker.quiet()
+
+
+async def test_a_binding_that_a_failed_delete_halted_can_be_made_again(
+    broker: Served, backend: ScriptedBackend
+) -> None:
+    """Its creation has failed: what it left is cleaned up, and nothing conflicts."""
+    await delete_that_halts_a_bind_and_fails(broker, backend)
     assert body_of(await broker.poll_binding())["state"] == "failed"
 
     again = await broker.bind(plan=ASYNC, flag=True, parameters={"role": "other"})
@@ -680,15 +687,7 @@ async def test_what_a_failed_delete_has_halted_on_the_instance_is_cleaned_up(
     broker: Served, backend: ScriptedBackend
 ) -> None:
     """The instance stays as it was, and no credential that nobody knows of on it."""
-    await broker.put(plan=ASYNC, flag=True)
-    await broker.quiet()
-    hold = Hold()
-    backend.next("bind", succeed(works="first", hold=hold))
-    await broker.bind(plan=ASYNC, flag=True)
-    await soon(hold.entered.wait())
-    backend.next("unbind", fail(Failed("The server is out of reach.")))
-    await broker.delete(flag=True)
-    await broker.quiet()
+    await delete_that_halts_a_bind_and_fails(broker, backend)
     assert body_of(await broker.poll())["state"] == "failed"
     assert len(backend.bindings) == 1
     await broker.hurry()
